@@ -1,0 +1,1 @@
+"""Session stores: bytes by key with a time to live and compare-and-set."""

@@ -1,0 +1,229 @@
+"""
+The shape of the configuration: every key, its type and its default.
+
+Pure. Field order is the order of ``config.example.yaml``; checks that need more than one key live in ``rules``.
+"""
+
+import ipaddress
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from oidcgate.config.addresses import Listen, Origin, parse_listen, parse_origin
+from oidcgate.config.units import Duration, Size
+
+Algorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"]
+Port = Annotated[str, Field(description="host:port or unix:/path")]
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Tls(Section):
+    """Certificate of the public listener."""
+
+    cert_file: str
+    key_file: str
+
+
+class Admin(Section):
+    """The listener for probes and metrics."""
+
+    listen: Port = "127.0.0.1:8081"
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, text: str) -> str:
+        return str(parse_listen(text))
+
+
+class Provider(Section):
+    """The OpenID provider: Dex."""
+
+    issuer: str
+    client_id: str = Field(min_length=1)
+    client_secret_file: str | None = None
+    client_secret_env: str | None = None
+    scopes: tuple[str, ...] = ("openid", "email", "profile", "groups", "offline_access")
+    ca_file: str | None = None
+    internal_url: str | None = None
+    leeway: Duration = Field(default=10.0, ge=0, le=300)
+    max_token_life: Duration = Field(default=25 * 3600.0, gt=0)
+    algorithms: tuple[Algorithm, ...] = Field(default=("RS256", "ES256"), min_length=1)
+    audiences: tuple[str, ...] = ()
+    endpoint_hosts: tuple[str, ...] = ()
+    proxy: str | None = None
+    insecure_internal_http: bool = False
+
+    @field_validator("issuer", "internal_url")
+    @classmethod
+    def _url(cls, url: str | None) -> str | None:
+        if url is not None:
+            parse_origin(url)
+        return url
+
+
+class ProviderOverride(Section):
+    """What one site does differently; everything else comes from ``provider``."""
+
+    issuer: str | None = None
+    client_id: str | None = None
+    client_secret_file: str | None = None
+    client_secret_env: str | None = None
+    scopes: tuple[str, ...] | None = None
+    ca_file: str | None = None
+    internal_url: str | None = None
+    audiences: tuple[str, ...] | None = None
+
+
+class Cookie(Section):
+    """The one cookie a browser keeps."""
+
+    name: str = "__Host-oidcgate"
+    domain: str | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        bare = name.removeprefix("__Host-").removeprefix("__Secure-")
+        if not bare or not bare.isascii() or not bare.replace("-", "").replace("_", "").isalnum():
+            raise ValueError("a cookie name has letters, digits, - and _ only")
+        return name
+
+
+class Session(Section):
+    """How long people stay signed in, and where that is kept."""
+
+    store: str = "sqlite"
+    state_dir: str = "./.oidcgate"
+    keys_file: str | None = None
+    idle: Duration = Field(default=3600.0, gt=0)
+    lifetime: Duration = Field(default=12 * 3600.0, gt=0)
+    refresh_ahead: Duration = Field(default=120.0, ge=0)
+    max_per_user: int = Field(default=20, ge=1)
+    cookie: Cookie = Cookie()
+
+
+class Upstream(Section):
+    """The UI behind a site."""
+
+    url: str | tuple[str, ...]
+    ui: Literal["dashboard-2", "dashboard-7", "headlamp", "plain"] = "plain"
+    ca_file: str | None = None
+    server_name: str | None = None
+    insecure_skip_verify: bool = False
+    connect_timeout: Duration = Field(default=5.0, gt=0)
+    header_timeout: Duration = Field(default=30.0, gt=0)
+    idle_timeout: Duration = Field(default=3600.0, gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _urls(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        urls = (value,) if isinstance(value, str) else value
+        if not urls:
+            raise ValueError("name at least one address")
+        for url in urls:
+            if not url.startswith("unix:/"):
+                parse_origin(url)
+                if url.count("/") > 2 and not url.endswith("/"):
+                    raise ValueError(f"{url!r} has a path; the gate forwards paths as they come, so leave it out")
+        return value
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every replica's address."""
+        return (self.url,) if isinstance(self.url, str) else self.url
+
+
+class Rule(Section):
+    """One access rule: who may use a path; the first that matches decides."""
+
+    path: str = Field(pattern=r"^/[!-~]*$", description="exact, or a prefix when it ends with *")
+    methods: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    public: bool = False
+
+
+class Access(Section):
+    """Who may pass; empty means everyone the provider lets in."""
+
+    groups: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    email_domains: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+
+class Site(Section):
+    """One address that browsers use, and the UI behind it."""
+
+    url: str
+    upstream: Upstream
+    identity: Literal["token", "none"] = "token"
+    access: Access = Access()
+    provider: ProviderOverride = ProviderOverride()
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        if url.removesuffix("/").count("/") > 2:
+            raise ValueError(f"{url!r} has a path; a site is a whole host (UIs below a path are not supported)")
+        return str(parse_origin(url.removesuffix("/")))
+
+    @property
+    def origin(self) -> Origin:
+        """Scheme, host and port that browsers use."""
+        return parse_origin(self.url)
+
+
+class Limits(Section):
+    """Bounds on what clients may take; of one process."""
+
+    head: Size = Field(default=64 << 10, ge=4096)
+    body: Size = 0
+    connections: int = Field(default=4096, ge=1)
+    per_address: int = Field(default=512, ge=1)
+    header_timeout: Duration = Field(default=15.0, gt=0)
+    body_idle: Duration = Field(default=30.0, gt=0)
+
+
+class Log(Section):
+    """What is written to standard output."""
+
+    format: Literal["json", "console"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    access: bool = True
+
+
+class Config(Section):
+    """The whole file."""
+
+    listen: tuple[Port, ...] = Field(default=("127.0.0.1:8080",), min_length=1)
+    tls: Tls | None = None
+    workers: int | Literal["auto"] = 1
+    admin: Admin | None = Admin()
+    trusted_proxies: tuple[str, ...] = ()
+    prefix: str = Field(default="/oauth2", pattern=r"^/[a-z0-9_-]+$")
+    provider: Provider
+    session: Session = Session()
+    sites: tuple[Site, ...] = Field(min_length=1)
+    limits: Limits = Limits()
+    log: Log = Log()
+
+    @field_validator("listen", mode="before")
+    @classmethod
+    def _listen(cls, value: object) -> object:
+        texts = [value] if isinstance(value, str) else value
+        return tuple(str(parse_listen(text)) for text in texts) if isinstance(texts, list | tuple) else texts
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ipaddress.ip_network(text, strict=False)) for text in networks)
+
+    @property
+    def listeners(self) -> tuple[Listen, ...]:
+        """The public listeners, parsed."""
+        return tuple(parse_listen(text) for text in self.listen)

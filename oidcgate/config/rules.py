@@ -1,0 +1,155 @@
+"""
+Checks that need more than one key, or a look at a file.
+
+Edge: looks at files when asked to. Each check yields problems; none stops at the first.
+"""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from oidcgate.config.addresses import is_loopback, parse_origin
+from oidcgate.config.model import Config, Provider, Site
+from oidcgate.config.secret import UnusableSecret, read_environment, read_private
+from oidcgate.errors import Problem
+
+
+def check_rules(config: Config, *, files: bool) -> list[Problem]:
+    """Everything wrong with a configuration whose shape is right."""
+    problems = [
+        *_provider(config.provider, "provider"),
+        *_processes(config),
+        *_sites(config),
+        *_session(config),
+    ]
+    for index, site in enumerate(config.sites):
+        problems += _site(config, site, f"sites[{index}]")
+    if files:
+        problems += _files(config)
+    return problems
+
+
+def effective_provider(config: Config, site: Site) -> Provider:
+    """The provider of one site: its own overrides over the general section."""
+    own = {key: value for key, value in site.provider.model_dump().items() if value is not None}
+    if "client_secret_file" in own or "client_secret_env" in own:
+        own = {"client_secret_file": None, "client_secret_env": None, **own}
+    return Provider.model_validate({**config.provider.model_dump(), **own})
+
+
+def _provider(provider: Provider, path: str) -> Iterator[Problem]:
+    issuer = parse_origin(provider.issuer)
+    if issuer.scheme == "http" and not is_loopback(issuer.host):
+        yield Problem(f"{path}.issuer", "http is for issuers on this machine only; use https")
+    if provider.internal_url is not None:
+        internal = parse_origin(provider.internal_url)
+        if internal.scheme == "http" and not is_loopback(internal.host) and not provider.insecure_internal_http:
+            yield Problem(
+                f"{path}.internal_url",
+                "sends the client secret and tokens in clear; use https, or set insecure_internal_http: true",
+            )
+    if "openid" not in provider.scopes:
+        yield Problem(f"{path}.scopes", "openid is needed: without it the issuer gives no ID token")
+    if provider.client_secret_file and provider.client_secret_env:
+        yield Problem(f"{path}.client_secret_env", "give the secret once: by file or by environment")
+    if provider.proxy is not None and urlsplit(provider.proxy).scheme not in ("http", "https"):
+        yield Problem(f"{path}.proxy", "must be an http:// or https:// URL")
+
+
+def _processes(config: Config) -> Iterator[Problem]:
+    if config.workers != 1:
+        yield Problem("workers", "this version runs one process; leave it at 1")
+    networks = [text for text in config.trusted_proxies if text in ("0.0.0.0/0", "::/0")]
+    if networks:
+        yield Problem("trusted_proxies", f"{networks[0]} would let anybody claim any address")
+
+
+def _session(config: Config) -> Iterator[Problem]:
+    store, _, rest = config.session.store.partition(":")
+    if store in ("redis", "rediss", "redis+sentinel", "redis+cluster"):
+        yield Problem("session.store", "this version keeps sessions in memory or sqlite; Redis comes later")
+    elif store not in ("memory", "sqlite") or (rest and store == "memory"):
+        yield Problem("session.store", "must be memory, sqlite or sqlite:/path/to/file.db")
+    if config.session.cookie.domain is not None:
+        yield Problem("session.cookie.domain", "this version keeps one cookie a host; leave it out")
+    if config.session.idle > config.session.lifetime:
+        yield Problem("session.idle", "longer than session.lifetime, so it could never end a session")
+
+
+def _sites(config: Config) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, site in enumerate(config.sites):
+        authority = site.origin.authority
+        if authority in seen:
+            yield Problem(f"sites[{index}].url", f"the same host as sites[{seen[authority]}].url")
+        seen.setdefault(authority, index)
+
+
+def _site(config: Config, site: Site, path: str) -> Iterator[Problem]:
+    origin = site.origin
+    if origin.scheme == "http" and not is_loopback(origin.host):
+        yield Problem(f"{path}.url", "http is for names of this machine only; browsers must come by https")
+    effective = effective_provider(config, site)
+    if site.provider != type(site.provider)():
+        yield from _provider(effective, f"{path}.provider")
+    own_secret = site.provider.client_secret_file or site.provider.client_secret_env
+    general_secret = config.provider.client_secret_file or config.provider.client_secret_env
+    if site.provider.client_id is not None and general_secret and not own_secret:
+        yield Problem(f"{path}.provider.client_id", "another client needs its own client_secret_file")
+    upstream = site.upstream
+    secure = any(url.startswith("https:") for url in upstream.urls)
+    if not secure and (upstream.ca_file or upstream.server_name or upstream.insecure_skip_verify):
+        yield Problem(f"{path}.upstream.url", "TLS settings are given but the address is not https")
+    if upstream.insecure_skip_verify and upstream.ca_file:
+        yield Problem(f"{path}.upstream.insecure_skip_verify", "ca_file verifies the UI already; remove this switch")
+
+
+def _files(config: Config) -> Iterator[Problem]:
+    yield from _provider_files(config.provider, "provider")
+    if config.tls is not None:
+        yield from _certificate(config.tls.cert_file, config.tls.key_file)
+    if config.session.keys_file is not None:
+        yield from _private(config.session.keys_file, "session.keys_file")
+    for index, site in enumerate(config.sites):
+        yield from _authority(site.upstream.ca_file, f"sites[{index}].upstream.ca_file")
+        if site.provider != type(site.provider)():
+            yield from _provider_files(effective_provider(config, site), f"sites[{index}].provider")
+
+
+def _provider_files(provider: Provider, path: str) -> Iterator[Problem]:
+    yield from _authority(provider.ca_file, f"{path}.ca_file")
+    if provider.client_secret_file is not None:
+        yield from _private(provider.client_secret_file, f"{path}.client_secret_file")
+    if provider.client_secret_env is not None:
+        try:
+            read_environment(provider.client_secret_env)
+        except UnusableSecret as error:
+            yield Problem(f"{path}.client_secret_env", str(error))
+
+
+def _private(file: str, path: str) -> Iterator[Problem]:
+    try:
+        if not read_private(Path(file)).strip():
+            yield Problem(path, f"{file} is empty")
+    except UnusableSecret as error:
+        yield Problem(path, str(error))
+
+
+def _authority(file: str | None, path: str) -> Iterator[Problem]:
+    if file is None:
+        return
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        yield Problem(path, f"{file} is no readable CA bundle: {error.strerror or error}")
+
+
+def _certificate(cert_file: str, key_file: str) -> Iterator[Problem]:
+    try:
+        read_private(Path(key_file))
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert_file, key_file)
+    except UnusableSecret as error:
+        yield Problem("tls.key_file", str(error))
+    except (OSError, ssl.SSLError) as error:
+        yield Problem("tls.cert_file", f"{cert_file} and {key_file} do not load: {error.strerror or error}")

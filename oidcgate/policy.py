@@ -1,0 +1,154 @@
+"""
+Who may pass: the one place where a request's fate is decided.
+
+Pure. Rules of this file:
+- Refusals come first and need no session: isolation of origins (BR-02, BR-03), then rules by path, then people.
+- Public paths are explicit, and a path that servers could read in two ways never matches a public rule.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import unquote
+
+from oidcgate.config.model import Access, Rule
+from oidcgate.inbound import SAFE_METHODS, Head
+from oidcgate.oidc.idtoken import Claims
+
+AMBIGUOUS = re.compile(r"[%;\\]|//|/\.\.?(?:/|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Pass it on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A person without a session is opening a page: send them to sign in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthorized:
+    """No session, and not a page: 401 without a redirect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """403; the sentence says why and may be shown to the person."""
+
+    reason: str
+
+
+Decision = Allow | Login | Unauthorized | Forbidden
+
+
+class Crossing(Enum):
+    """How a request relates to our origin, as far as the browser tells."""
+
+    SAME = "from our own pages, or typed by the person"
+    PLAIN = "no browser metadata"
+    NAVIGATION = "another site leads the person here"
+    FOREIGN = "another site's page acts here"
+
+
+def crossing(head: Head, origin: str) -> Crossing:
+    """Classify by Fetch Metadata, then Origin, then Referer (BR-02, BR-03)."""
+    ours = origin.encode()
+    if head.origin is not None and head.origin != ours:
+        return Crossing.FOREIGN
+    if head.fetch_site in (b"same-origin", b"none"):
+        return Crossing.SAME
+    if head.fetch_site:
+        opens = head.fetch_mode == b"navigate" and head.fetch_dest == b"document"
+        return Crossing.NAVIGATION if opens and head.origin is None else Crossing.FOREIGN
+    if ours in (head.origin, head.referer) or head.referer.startswith(ours + b"/"):
+        return Crossing.SAME
+    return Crossing.PLAIN
+
+
+def may_cross(how: Crossing, method: str, *, is_api: bool, upgrade: bool) -> bool:
+    """Whether a request that our cookie authenticates may act, seen from where it comes."""
+    match how:
+        case Crossing.SAME:
+            return True
+        case Crossing.PLAIN:
+            return method in SAFE_METHODS and not upgrade
+        case Crossing.NAVIGATION:
+            return method in ("GET", "HEAD") and not is_api and not upgrade
+        case Crossing.FOREIGN:
+            return False
+
+
+def admits(access: Access, claims: Claims) -> bool:
+    """Whether a person may use the site at all; each list that is not empty opens it to those it names."""
+    if not (access.groups or access.emails or access.email_domains):
+        return True
+    if set(access.groups) & set(claims.groups):
+        return True
+    email = claims.email if claims.email_verified else None
+    return email is not None and (_same_email(email, access.emails) or _in_domain(email, access.email_domains))
+
+
+def _split_email(email: str) -> tuple[str, str]:
+    local, _, domain = email.rpartition("@")
+    return local, domain.lower()
+
+
+def _same_email(email: str, wanted: Iterable[str]) -> bool:
+    return any(_split_email(email) == _split_email(other) for other in wanted)
+
+
+def _in_domain(email: str, domains: Iterable[str]) -> bool:
+    """``example.com`` names just that domain, ``.example.com`` those below it: the dot is the boundary."""
+    domain = _split_email(email)[1]
+    return any(domain.endswith(d.lower()) if d.startswith(".") else domain == d.lower() for d in domains)
+
+
+def is_public(rules: tuple[Rule, ...], method: str, path: str) -> bool:
+    """Whether the first rule that matches says that nobody needs to sign in."""
+    if AMBIGUOUS.search(path):
+        return False
+    rule = next((rule for rule in rules if matches(rule, method, path)), None)
+    return rule is not None and rule.public
+
+
+def matches(rule: Rule, method: str, path: str) -> bool:
+    """Whether a rule speaks of a method and raw path; its path is exact, or a prefix when it ends with ``*``."""
+    if rule.methods and method not in rule.methods:
+        return False
+    return path.startswith(rule.path[:-1]) if rule.path.endswith("*") else path == rule.path
+
+
+def refused_by(rules: tuple[Rule, ...], method: str, path: str, claims: Claims) -> Rule | None:
+    """
+    The rule that keeps a signed-in person from a path, if any: the first that matches decides.
+
+    A path that servers could read in several ways must satisfy the deciding rule of each reading.
+    """
+    for reading in readings(path):
+        rule = next((rule for rule in rules if matches(rule, method, reading)), None)
+        if rule is not None and rule.groups and not set(rule.groups) & set(claims.groups):
+            return rule
+    return None
+
+
+def readings(path: str) -> tuple[str, ...]:
+    """The path as sent, and as servers read it that decode once or twice, fold slashes and drop parameters."""
+    if not AMBIGUOUS.search(path):
+        return (path,)
+    once = unquote(path)
+    return tuple(dict.fromkeys((path, once, _folded(once), _folded(unquote(once)))))
+
+
+def _folded(path: str) -> str:
+    segments = (segment.partition(";")[0] for segment in path.replace("\\", "/").split("/"))
+    folded = posixpath.normpath("/" + "/".join(segments).lstrip("/"))
+    return folded + "/" if path.endswith("/") and folded != "/" else folded
+
+
+def without_session(*, navigation: bool, is_api: bool) -> Decision:
+    """What a request without a session gets (design: Contract 3)."""
+    return Login() if navigation and not is_api else Unauthorized()

@@ -1,0 +1,9 @@
+"""
+Any other UI.
+
+Pure: data only.
+"""
+
+from oidcgate.proxy.ui.preset import Preset
+
+PLAIN = Preset(name="plain")

@@ -1,0 +1,47 @@
+"""
+The shape of a UI preset.
+
+Pure: data only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+JSON_UNAUTHORIZED = b'{"error":"unauthorized","message":"Sign in first: open this site in a browser."}'
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """
+    What the gate knows of a UI.
+
+    Attributes:
+        name: as in the configuration.
+        api_paths: prefixes of paths that scripts fetch; never a redirect there.
+        secret_paths: prefixes of paths that hold a bearer secret; logged without what follows.
+        token_cookies: the UI's own login cookies: kept from it, and expired at sign-in and sign-out.
+        unauthorized: body of our 401, in the words that the UI's own code understands.
+        unauthorized_type: its media type.
+        answered: paths that we answer ourselves without a session, with 200 and this JSON.
+        no_passage: prefixes answered with 404: pages that would load code from elsewhere.
+    """
+
+    name: str
+    api_paths: tuple[str, ...] = ("/api/", "/apis/")
+    secret_paths: tuple[str, ...] = ("/api/sockjs/",)
+    token_cookies: tuple[str, ...] = ()
+    unauthorized: bytes = JSON_UNAUTHORIZED
+    unauthorized_type: str = "application/json"
+    answered: Mapping[str, bytes] = field(default_factory=dict)
+    no_passage: tuple[str, ...] = ("/api/sockjs/iframe",)
+
+    def is_api(self, path: str) -> bool:
+        """Whether scripts fetch this path."""
+        return path.startswith(self.api_paths)
+
+    def logged(self, path: str) -> str:
+        """A path as the log may show it: never a query, and nothing behind a secret prefix."""
+        for prefix in self.secret_paths:
+            if path.startswith(prefix):
+                return prefix + "…"
+        return path.partition("?")[0]

@@ -1,0 +1,117 @@
+"""
+Cookies as bytes: read strictly, written whole.
+
+Pure. Rules of this file:
+- Only SP and HTAB are trimmed, names are compared byte for byte, and values hold token characters only. A sibling
+  host can set cookies for us (RFC 6265 §8.6), so a name that only looks like ours, or ours twice, is no session.
+- Small cookies; nothing is ever split over several.
+- Every name of ours begins with the session cookie's name, and nothing that begins so passes in either direction.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+VALUE = re.compile(rb"[A-Za-z0-9_-]{1,3900}")
+LABEL = re.compile(rb"[0-9a-z]{1,32}")
+
+
+@dataclass(frozen=True, slots=True)
+class CookieNames:
+    """
+    The names used on one site.
+
+    Attributes:
+        session: keeps the handle.
+        login: prefix of the attempts' cookies; a label follows.
+        guard: keeps the times of the last logins, against loops.
+    """
+
+    session: bytes
+    login: bytes
+    guard: bytes
+    secure: bool
+
+
+def cookie_names(name: str, *, secure: bool) -> CookieNames:
+    """
+    Names for a site: ``__Host-`` and Secure on https; neither on http, which is for this machine only.
+
+    The prefix makes a browser refuse the cookie from anybody but this very host (RFC 6265bis §4.1.3.2).
+    """
+    bare = name.removeprefix("__Host-").removeprefix("__Secure-")
+    session = f"__Host-{bare}" if secure else bare
+    return CookieNames(session.encode(), f"{session}-login-".encode(), f"{session}-guard".encode(), secure)
+
+
+def find_cookie(header: bytes, name: bytes) -> bytes | None:
+    """
+    The value of a cookie in the (joined) Cookie header.
+
+    None when it is absent, malformed, there twice, or shadowed by a name that becomes ours only after trimming.
+    """
+    found: bytes | None = None
+    wanted = folded(name)
+    for key, equals, value in pairs(header):
+        if folded(key) != wanted:
+            continue
+        if key != name or not equals or found is not None or not VALUE.fullmatch(value):
+            return None
+        found = value
+    return found
+
+
+def find_labelled(header: bytes, prefix: bytes) -> dict[bytes, bytes]:
+    """Cookies whose names are a prefix and a label, by label; those that are malformed or there twice are left out."""
+    found: dict[bytes, bytes] = {}
+    twice: set[bytes] = set()
+    for key, _, value in pairs(header):
+        label = key.removeprefix(prefix)
+        if label == key or not LABEL.fullmatch(label) or not VALUE.fullmatch(value):
+            continue
+        if label in found:
+            twice.add(label)
+        found[label] = value
+    return {label: value for label, value in found.items() if label not in twice}
+
+
+def pairs(header: bytes) -> Iterable[tuple[bytes, bytes, bytes]]:
+    """Name, equals sign and value of each cookie, trimmed of SP and HTAB only."""
+    for pair in header.split(b";"):
+        key, equals, value = pair.strip(b" \t").partition(b"=")
+        if key or equals:
+            yield key, equals, value
+
+
+def folded(name: bytes) -> bytes:
+    """A name less everything that some parser might trim or fold away."""
+    text = name.decode("utf-8", "replace").strip()
+    return text.strip("\"' \t\x00\ufffd").casefold().encode("utf-8", "replace")
+
+
+def without_cookies(header: bytes, *, own: bytes, others: Iterable[bytes] = ()) -> bytes:
+    """
+    The Cookie header less what stays here; empty when nothing is left.
+
+    Args:
+        own: names that begin with this are ours, in every spelling.
+        others: further names to leave out.
+    """
+    prefix, unwanted = folded(own), {folded(name) for name in others}
+    kept = []
+    for key, equals, value in pairs(header):
+        name = folded(key)
+        if not name.startswith(prefix) and name not in unwanted:
+            kept.append(key + equals + value)
+    return b"; ".join(kept)
+
+
+def set_cookie(name: bytes, value: str, *, secure: bool, max_age: int | None = None) -> str:
+    """A Set-Cookie value for this host only: HttpOnly, SameSite=Lax, whole site (RFC 6265 §4.1)."""
+    age = f"; Max-Age={max_age}" if max_age is not None else ""
+    return f"{name.decode()}={value}; Path=/; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}{age}"
+
+
+def expire_cookie(name: bytes, *, secure: bool) -> str:
+    """A Set-Cookie value that removes a cookie; the attributes match those it was set with."""
+    return f"{name.decode()}=; Path=/; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}; Max-Age=0"
