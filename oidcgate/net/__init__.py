@@ -1,0 +1,1 @@
+"""Connections: to the browser, to the UI and to the provider."""

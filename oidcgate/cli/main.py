@@ -1,0 +1,78 @@
+"""
+The command line.
+
+Edge. Exit codes: 0 good, 1 failed at run time, 2 configuration or usage. A command's modules are imported when it runs,
+so that `oidcgate --help` is quick.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from oidcgate import __version__
+from oidcgate.errors import ConfigError, OidcgateError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="oidcgate", description="One login for the cluster's web UIs.")
+    top.add_argument("--version", action="version", version=f"oidcgate {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the gate")
+    serve.add_argument("--config", type=Path, required=True, metavar="FILE")
+
+    check = commands.add_parser("check", help="check a configuration without starting")
+    check.add_argument("--config", type=Path, metavar="FILE")
+    check.add_argument("--print", action="store_true", dest="show", help="show the effective configuration")
+    check.add_argument("--schema", action="store_true", help="print a JSON Schema for editors")
+
+    commands.add_parser("secret", help="print a new key for session.keys_file")
+
+    demo = commands.add_parser("demo", help="the whole story on this machine, with nothing else installed")
+    demo.add_argument(
+        "--port", type=int, default=8000, help="the gate's port; the next two are the issuer's and the UI's"
+    )
+    demo.add_argument("--issuer", metavar="URL", help="use this provider, such as a real Dex, in place of the demo's")
+    demo.add_argument("--client-id", default="oidcgate", metavar="ID")
+    demo.add_argument("--client-secret-file", type=Path, metavar="FILE")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        return run(options)
+    except ConfigError as error:
+        count = len(error.problems)
+        print(f"{count} problem{'s' if count > 1 else ''} in the configuration:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  {problem}", file=sys.stderr)
+        return 2
+    except OidcgateError as error:
+        print(f"oidcgate: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Dispatch."""
+    match options.command:
+        case "serve":
+            from oidcgate.cli.serve import serve
+
+            return serve(options.config)
+        case "check":
+            from oidcgate.cli.check import check
+
+            return check(options.config, show=options.show, schema=options.schema)
+        case "secret":
+            from oidcgate.cli.secret import secret
+
+            return secret()
+        case _:
+            from oidcgate.cli.demo import demo
+
+            return demo(options)

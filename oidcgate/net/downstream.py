@@ -1,0 +1,264 @@
+"""
+The browser's connection: aiohttp reads requests from it, replies are written to it directly.
+
+Edge: aiohttp's server protocol, extended where a gate between strangers needs more:
+- limits on heads, slow clients and connections that answer in our words and echo nothing;
+- flow control and loss are told to whoever is writing a reply;
+- a websocket's bytes go to its tunnel without a parser between.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+from aiohttp.web_protocol import RequestHandler
+
+from oidcgate.net.upstream import WRITE_BUFFER
+
+log = logging.getLogger("oidcgate.downstream")
+
+HEADER_LINE = 32 * 1024  # bytes; a sibling host can stuff our cookies, so more than browsers need
+HEADER_LINES = 200
+READ_BUFFER = 1024 * 1024  # bytes of an upload read ahead
+KEEP_ALIVE = 75.0  # seconds; more than load balancers keep theirs, so that they close first
+LINGER = 2.0  # seconds an unread body is drained, so that the answer arrives
+
+
+class Writer(Protocol):
+    """Who is writing a reply."""
+
+    def downstream_writable(self) -> None:
+        """The browser takes bytes again."""
+
+    def downstream_lost(self) -> None:
+        """The browser has gone."""
+
+    def overdue(self, now: float) -> bool:
+        """Whether it has waited too long; told to end itself."""
+
+    def end(self, code: int, reason: str) -> None:
+        """The session is over: stop."""
+
+
+class ByteSink(Protocol):
+    """A tunnel's side for the browser's bytes."""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Bytes have come."""
+
+    def feed_eof(self) -> None:
+        """The browser has gone."""
+
+
+class Sent:
+    """A reply that is already written: what aiohttp accepts in place of a response."""
+
+    __slots__ = ("keep_alive",)
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+
+    async def prepare(self, _request: web.BaseRequest) -> None:
+        """Nothing is left to write."""
+
+    async def write_eof(self) -> None:
+        """Nothing is left to write."""
+
+
+KEPT = Sent(keep_alive=True)
+CLOSED = Sent(keep_alive=False)
+
+
+class Downstream(RequestHandler):
+    """One browser's connection."""
+
+    __slots__ = ("_head_bytes", "_head_limit", "_head_since", "_server", "address", "live", "tunnel", "writer_of_reply")
+
+    def __init__(self, server: "DownstreamServer", **options: Any) -> None:
+        super().__init__(server, **options)
+        self._server = server
+        self._head_limit = server.head_limit
+        self._head_bytes = 0
+        self._head_since = 0.0
+        self.address = ""
+        self.live: Any = None  # the session whose reply is being written
+        self.tunnel: ByteSink | None = None
+        self.writer_of_reply: Writer | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the event loop."""
+        transport = cast(asyncio.Transport, transport)  # uvloop's transports are not of asyncio's classes
+        peer = transport.get_extra_info("peername")
+        self.address = peer[0] if isinstance(peer, tuple) else "unix"
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        super().connection_made(transport)
+        refusal = self._server.refusal(self.address)
+        if refusal:
+            transport.write(refusal)
+            self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Called by the event loop."""
+        super().connection_lost(exc)
+        self.live = None
+        writer, self.writer_of_reply = self.writer_of_reply, None
+        if writer is not None:
+            writer.downstream_lost()
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop."""
+        if self.tunnel is not None:
+            self.tunnel.feed_data(data)
+            return
+        super().data_received(data)
+        if self._messages or self._current_request is not None:
+            self._head_bytes = 0
+            self._head_since = 0.0
+        elif not self._force_close:
+            self._head_pending(len(data))
+
+    def _head_pending(self, count: int) -> None:
+        """A head has begun and is not complete: watch its size and its time."""
+        self._head_bytes += count
+        if not self._head_since:
+            self._head_since = self._loop.time()
+        if self._head_bytes > self._head_limit:
+            self._refuse(431, "Request Header Fields Too Large", "The request's headers are too large.")
+
+    def _refuse(self, status: int, reason: str, sentence: str) -> None:
+        if self.transport is not None:
+            self.transport.write(plain_answer(status, reason, sentence))
+        self.force_close()
+
+    def resume_writing(self) -> None:
+        """Called by the event loop."""
+        super().resume_writing()
+        if self.writer_of_reply is not None:
+            self.writer_of_reply.downstream_writable()
+
+    def sweep(self, now: float, header_timeout: float) -> None:
+        """Once a second: end what has waited too long. ``now`` is the event loop's time."""
+        if self._head_since and now - self._head_since > header_timeout:
+            self._refuse(408, "Request Timeout", "The request's headers took too long.")
+        elif self.writer_of_reply is not None:
+            self.writer_of_reply.overdue(now)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what aiohttp's parser refused, in our words: it would quote the input, and log it."""
+        if isinstance(exc, LineTooLong) or (isinstance(exc, BadHttpMessage) and "headers" in str(exc).lower()):
+            status, sentence = 431, "The request's headers are too large."
+        elif status < 500:
+            status, sentence = 400, "This is not a well-formed HTTP/1.1 request."
+        else:
+            sentence = "Something went wrong in the gate."
+            log.error("unexpected error while answering", exc_info=exc)
+        response = web.Response(status=status, text=sentence + "\n", headers={"Cache-Control": "no-store"})
+        response.force_close()
+        return response
+
+
+def plain_answer(status: int, reason: str, sentence: str) -> bytes:
+    """A complete text reply that ends the connection."""
+    body = sentence + "\n"
+    return (
+        f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+        f"Cache-Control: no-store\r\nConnection: close\r\n\r\n{body}"
+    ).encode()
+
+
+class DownstreamServer(web.Server):
+    """
+    Makes a ``Downstream`` for each connection and counts them.
+
+    Args:
+        handler: answers a request; returns ``Sent`` or an aiohttp response.
+        head_limit: bytes of a request's head.
+        most: connections in all.
+        most_per_address: connections from one address, unless ``is_exempt`` says otherwise.
+        header_timeout: seconds for a request's head to arrive.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Any],
+        *,
+        head_limit: int,
+        most: int,
+        most_per_address: int,
+        header_timeout: float,
+        is_exempt: Callable[[str], bool],
+    ) -> None:
+        super().__init__(handler, handler_cancellation=False)
+        self.head_limit = head_limit
+        self._most = most
+        self._most_per_address = most_per_address
+        self._header_timeout = header_timeout
+        self._is_exempt = is_exempt
+        self._per_address: Counter[str] = Counter()
+        self._addresses: dict[RequestHandler, str] = {}
+
+    def __call__(self) -> RequestHandler:
+        """A protocol for a new connection."""
+        return Downstream(
+            self,
+            loop=self._loop,
+            keepalive_timeout=KEEP_ALIVE,
+            access_log=None,
+            logger=log,
+            max_line_size=HEADER_LINE,
+            max_field_size=HEADER_LINE,
+            max_headers=HEADER_LINES,
+            lingering_time=LINGER,
+            read_bufsize=READ_BUFFER,
+            auto_decompress=False,
+        )
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Called by the connection."""
+        super().connection_made(handler, transport)
+        address = getattr(handler, "address", "")
+        self._addresses[handler] = address
+        self._per_address[address] += 1
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Called by the connection."""
+        super().connection_lost(handler, exc)
+        address = self._addresses.pop(handler, None)
+        if address is not None:
+            self._per_address[address] -= 1
+            if not self._per_address[address]:
+                del self._per_address[address]
+
+    def refusal(self, address: str) -> bytes | None:
+        """What a connection too many is told."""
+        if len(self._addresses) > self._most:
+            return plain_answer(503, "Service Unavailable", "Too many connections; try again in a moment.")
+        if self._per_address[address] > self._most_per_address and not self._is_exempt(address):
+            return plain_answer(429, "Too Many Requests", "Too many connections from this address.")
+        return None
+
+    def sweep(self) -> None:
+        """Once a second: end what has waited too long."""
+        now = self._loop.time()
+        for connection in cast(list[Downstream], self.connections):
+            connection.sweep(now, self._header_timeout)
+
+    def end_session(self, is_over: Callable[[Any], bool], code: int, reason: str) -> int:
+        """End the replies and tunnels of sessions that are over; how many there were."""
+        count = 0
+        for connection in cast(list[Downstream], self.connections):
+            writer = connection.writer_of_reply
+            if writer is not None and connection.live is not None and is_over(connection.live):
+                writer.end(code, reason)
+                count += 1
+        return count

@@ -1,0 +1,269 @@
+"""
+Connections to one UI: dialled, pooled while silent, dropped when in doubt.
+
+Edge: asyncio transports. Rules of this file:
+- A byte, an end or an error on an idle connection kills it: whatever it says would be taken for the next person's
+  reply.
+- A connection goes back to the pool only when its last reply was complete and both sides agreed to stay.
+"""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from oidcgate.config.addresses import parse_origin
+from oidcgate.config.model import Upstream
+from oidcgate.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from oidcgate.proxy.rewrite import host_line
+
+MOST_IDLE = 128  # connections kept for one address
+LONGEST_IDLE = 50.0  # seconds; servers give up after 60 or more
+WRITE_BUFFER = 512 * 1024  # bytes held for a slow reader before the other side is asked to wait
+
+
+class Sink(Protocol):
+    """Who listens to a connection while a request is under way."""
+
+    def upstream_data(self, data: bytes) -> None:
+        """Bytes have come."""
+
+    def upstream_lost(self, error: Exception | None) -> None:
+        """The connection has ended."""
+
+    def upstream_writable(self) -> None:
+        """The upstream takes bytes again."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to a UI; ``sink`` is None while it is idle."""
+
+    __slots__ = ("idle_since", "pool", "reused", "sink", "transport", "writing_paused")
+
+    def __init__(self, pool: "Pool") -> None:
+        self.pool = pool
+        self.sink: Sink | None = None
+        self.transport: asyncio.Transport | None = None
+        self.reused = False
+        self.writing_paused = False
+        self.idle_since = 0.0
+
+    def __repr__(self) -> str:
+        state = "closed" if self.transport is None else "idle" if self.sink is None else "busy"
+        return f"<UpstreamConnection {self.pool.address} {state}>"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the event loop."""
+        transport = cast(asyncio.Transport, transport)  # uvloop's transports are not of asyncio's classes
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop."""
+        sink = self.sink
+        if sink is None:
+            self.abort()
+        else:
+            sink.upstream_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the event loop."""
+        self.transport = None
+        self.pool.forget(self)
+        sink, self.sink = self.sink, None
+        if sink is not None:
+            sink.upstream_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Called by the event loop."""
+        self.writing_paused = True
+
+    def resume_writing(self) -> None:
+        """Called by the event loop."""
+        self.writing_paused = False
+        if self.sink is not None:
+            self.sink.upstream_writable()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; a lost connection is told to the sink, not here."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def release(self) -> None:
+        """The request is over and the connection may serve another."""
+        self.sink = None
+        if self.transport is not None:
+            self.reused = True
+            self.pool.keep(self)
+
+    def abort(self) -> None:
+        """Cut the connection; nothing more is told to the sink."""
+        self.sink = None
+        transport, self.transport = self.transport, None
+        self.pool.forget(self)
+        if transport is not None:
+            transport.abort()
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a replica listens: ``path`` for a Unix socket, else host and port."""
+
+    host: str
+    port: int
+    path: str
+    secure: bool
+    authority: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}" if self.path else f"{'https' if self.secure else 'http'}://{self.authority}"
+
+
+def parse_address(url: str) -> Address:
+    """An address from the configuration, already checked there."""
+    if url.startswith("unix:"):
+        return Address("", 0, url[5:], secure=False, authority="localhost")
+    origin = parse_origin(url)
+    return Address(
+        origin.host.strip("[]"), origin.port, "", secure=origin.scheme == "https", authority=origin.authority
+    )
+
+
+def tls_context(upstream: Upstream) -> ssl.SSLContext:
+    """
+    How an upstream's certificate is verified. Only http/1.1 is offered: websockets need it.
+
+    Raises:
+        OSError, ssl.SSLError: the CA file cannot be used.
+    """
+    context = ssl.create_default_context(cafile=upstream.ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    if upstream.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Pool:
+    """The connections to one address. ``idle`` is its only changing state, the most recently used last."""
+
+    def __init__(self, address: Address, upstream: Upstream, *, tls: ssl.SSLContext | None) -> None:
+        self.address = address
+        self.host_line = host_line(address.authority)
+        self._tls = tls
+        self._server_name = upstream.server_name or address.host
+        self._connect_timeout = upstream.connect_timeout
+        self.idle: list[UpstreamConnection] = []
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.address} {len(self.idle)} idle>"
+
+    def take(self) -> UpstreamConnection | None:
+        """An idle connection, if there is one."""
+        while self.idle:
+            connection = self.idle.pop()
+            if connection.transport is not None and not connection.transport.is_closing():
+                return connection
+        return None
+
+    async def connect(self) -> UpstreamConnection:
+        """
+        Dial.
+
+        Raises:
+            UpstreamUnreachable: refused, no route, or a certificate that does not verify.
+            UpstreamTimeout: no answer within the connect timeout.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                if self.address.path:
+                    _, connection = await loop.create_unix_connection(
+                        lambda: UpstreamConnection(self), self.address.path
+                    )
+                else:
+                    _, connection = await loop.create_connection(
+                        lambda: UpstreamConnection(self),
+                        self.address.host,
+                        self.address.port,
+                        ssl=self._tls,
+                        server_hostname=self._server_name if self._tls else None,
+                    )
+        except TimeoutError as error:
+            raise UpstreamTimeout(f"{self.address}: no connection within {self._connect_timeout:g} s") from error
+        except (OSError, ssl.SSLError, UnicodeError) as error:
+            raise UpstreamUnreachable(f"{self.address}: {error}") from error
+        return connection
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Take a connection back."""
+        transport = connection.transport
+        if transport is None or transport.is_closing() or len(self.idle) >= MOST_IDLE:
+            connection.abort()
+            return
+        connection.idle_since = asyncio.get_running_loop().time()
+        self.idle.append(connection)
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """A connection has ended."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def sweep(self, now: float) -> None:
+        """Close those idle for too long. ``now`` is the event loop's time."""
+        for connection in [c for c in self.idle if now - c.idle_since > LONGEST_IDLE]:
+            connection.abort()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for connection in list(self.idle):
+            connection.abort()
+
+
+class UpstreamPools:
+    """The replicas of one upstream; somebody's requests go to the same one while it answers."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        tls = tls_context(upstream) if any(url.startswith("https:") for url in upstream.urls) else None
+        addresses = [parse_address(url) for url in upstream.urls]
+        self.pools = [Pool(address, upstream, tls=tls if address.secure else None) for address in addresses]
+        self.header_timeout = upstream.header_timeout
+        self.idle_timeout = upstream.idle_timeout
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins that a Location of ours may name."""
+        return tuple(str(pool.address) for pool in self.pools if not pool.address.path)
+
+    def for_handle(self, handle: bytes) -> Pool:
+        """The replica for a session."""
+        if len(self.pools) == 1:
+            return self.pools[0]
+        return self.pools[int.from_bytes(handle[:6], "big") % len(self.pools)]
+
+    async def connect(self, first: Pool) -> UpstreamConnection:
+        """
+        Dial a replica, or another one when it does not answer.
+
+        Raises:
+            UpstreamError: none answers.
+        """
+        at = self.pools.index(first)
+        failure: UpstreamError | None = None
+        for pool in self.pools[at:] + self.pools[:at]:
+            try:
+                return await pool.connect()
+            except UpstreamError as error:
+                failure = error
+        assert failure is not None
+        raise failure
+
+    def sweep(self, now: float) -> None:
+        """As ``Pool.sweep``."""
+        for pool in self.pools:
+            pool.sweep(now)
+
+    def close(self) -> None:
+        """As ``Pool.close``."""
+        for pool in self.pools:
+            pool.close()

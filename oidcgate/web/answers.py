@@ -1,0 +1,127 @@
+"""
+The gate's own answers, in the form that was asked for: a page for people, JSON (or the UI's words) for programs.
+
+Edge: aiohttp responses. Rules of this file:
+- No answer without a session sets a cookie or names what lies behind (BR-06).
+- An outage says when to come back and touches nothing (SE-06).
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from aiohttp import web
+
+from oidcgate.errors import OidcgateError, RequestError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from oidcgate.policy import Forbidden
+from oidcgate.web import texts
+from oidcgate.web.pages import Action, Page, json_response, own_headers, redirect
+
+if TYPE_CHECKING:
+    from oidcgate.web.gate import Inbound
+
+OwnPages = Callable[["Inbound"], Awaitable[web.Response]]
+
+CHALLENGE = 'Bearer realm="oidcgate"'
+RETRY_AFTER = 5  # seconds
+# Reasons of Forbidden, which name a text each.
+CROSSED = "crossed"
+NOT_ADMITTED = "not admitted"
+RULE = "rule"
+DENIALS = {CROSSED: texts.FOREIGN, NOT_ADMITTED: texts.DENIED, RULE: texts.DENIED_RULE}
+
+
+def finished(inbound: "Inbound", response: web.Response) -> web.Response:
+    """Add what every own answer has; a body that was not read ends the connection."""
+    own_headers(response, secure=inbound.facts.site.secure)
+    if inbound.facts.head.upgrade or (inbound.facts.head.has_body and not inbound.request.content.is_eof()):
+        response.force_close()
+    return response
+
+
+def note(request_id: str) -> str:
+    """The line at the foot of an error page."""
+    return f"Request {request_id}"
+
+
+def to_login(inbound: "Inbound", prefix: str) -> web.Response:
+    """302 to ``/start``; the browser carries the fragment along by itself."""
+    location = f"{inbound.facts.site.origin}{prefix}/start?rd={quote(inbound.target, safe='')}"
+    return finished(inbound, redirect(location))
+
+
+def unauthorized(inbound: "Inbound") -> web.Response:
+    """401 in the words that the UI understands; never a redirect, never a cookie."""
+    preset = inbound.facts.site.preset
+    canned = preset.answered.get(inbound.path)
+    if canned is not None and inbound.method in ("GET", "HEAD"):
+        return finished(inbound, web.Response(body=canned, content_type="application/json"))
+    response = web.Response(status=401, body=preset.unauthorized, content_type=preset.unauthorized_type)
+    response.headers["WWW-Authenticate"] = CHALLENGE
+    response.headers["X-Oidcgate"] = "sign-in"
+    return finished(inbound, response)
+
+
+def forbidden(inbound: "Inbound", decision: Forbidden, prefix: str, request_id: str) -> web.Response:
+    """403: a page that says who one is, or JSON."""
+    heading, sentence = DENIALS.get(decision.reason, (texts.DENIED[0], decision.reason))
+    if not inbound.navigates or inbound.live is None:
+        return finished(inbound, json_response(403, {"error": "forbidden", "message": sentence, "request": request_id}))
+    live = inbound.live
+    who = [("Signed in as", live.claims.email or live.claims.subject)]
+    if live.claims.groups:
+        who.append(("Groups", ", ".join(live.claims.groups)))
+    actions = [Action(texts.SOMEBODY_ELSE, f"{prefix}/sign_out", quiet=decision.reason == CROSSED)]
+    if decision.reason == CROSSED:
+        actions = [Action(texts.OPEN, "/")]
+    page = Page(heading, sentence, actions=actions, facts=who, note=note(request_id))
+    return finished(inbound, page.response(403))
+
+
+def refusal(inbound: "Inbound", error: RequestError, request_id: str) -> web.Response:
+    """A client's mistake."""
+    if inbound.navigates:
+        response = Page(texts.BAD_REQUEST[0], error.public, note=note(request_id)).response(error.status)
+    else:
+        response = json_response(error.status, {"error": "bad_request", "message": error.public, "request": request_id})
+    if error.status == 426:
+        response.headers["Sec-WebSocket-Version"] = "13"
+    return finished(inbound, response)
+
+
+def plain_refusal(error: RequestError, request_id: str) -> web.Response:
+    """A request that has no usable facts: a short text, and the end of the connection."""
+    response = web.Response(status=error.status, text=f"{error.public}\nRequest {request_id}\n")
+    own_headers(response, secure=False)
+    response.force_close()
+    return response
+
+
+def outage(inbound: "Inbound", error: OidcgateError, what: str, request_id: str) -> web.Response:
+    """503 with Retry-After: nobody is signed out, and a page comes back by itself."""
+    heading, sentence = texts.STORE_DOWN if what == "store" else texts.PROVIDER_DOWN
+    if inbound.facts.opens_page and not inbound.is_api:
+        response = Page(heading, sentence, note=note(request_id), refresh=RETRY_AFTER).response(error.status)
+    else:
+        response = json_response(
+            error.status, {"error": f"{what}_unavailable", "message": error.public, "request": request_id}
+        )
+    response.headers["Retry-After"] = str(RETRY_AFTER)
+    return finished(inbound, response)
+
+
+def upstream_failure(inbound: "Inbound", error: UpstreamError, request_id: str) -> web.Response:
+    """502 or 504, told apart by what happened."""
+    if isinstance(error, UpstreamTimeout):
+        name, (heading, sentence) = "upstream_timeout", texts.UPSTREAM_SLOW
+    elif isinstance(error, UpstreamUnreachable):
+        name, (heading, sentence) = "upstream_unreachable", texts.UPSTREAM_DOWN
+    else:
+        name, (heading, sentence) = "upstream_broken", texts.UPSTREAM_BROKEN
+    if inbound.navigates:
+        actions = [Action(texts.TRY_AGAIN, inbound.target if inbound.target.startswith("/") else "/")]
+        page = Page(heading, sentence, actions=actions, note=note(request_id))
+        return finished(inbound, page.response(error.status))
+    return finished(
+        inbound, json_response(error.status, {"error": name, "message": error.public, "request": request_id})
+    )

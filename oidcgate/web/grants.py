@@ -1,0 +1,343 @@
+"""
+Token sets in this process: kept with the store's, renewed ahead of time, once however many wait.
+
+Edge by its stores and providers. Rules of this file:
+- A new refresh token is stored before anything made with it is used: the old one is dead by then.
+- A renewal belongs to no request: it goes on when the request that began it goes away.
+- A passing failure changes nothing but when the next try is; a final one lets the tokens run to their end.
+- Losing the lease means somebody else renews: wait for what they store.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+from oidcgate.errors import InvalidIdToken, InvalidSeal, ProviderError, StoreUnavailable, TokenError
+from oidcgate.oidc.idtoken import Claims
+from oidcgate.oidc.tokens import TokenSet
+from oidcgate.proxy.rewrite import bearer_line
+from oidcgate.session.grant import Grant, grant_from_bytes, grant_key
+from oidcgate.session.lifecycle import Limits, backoff, renewal_due
+from oidcgate.session.seal import NONCE_SIZE, KeyRing
+from oidcgate.session.store import ABSENT, Store
+from oidcgate.web.providers import Providers
+
+log = logging.getLogger("oidcgate.grants")
+
+LEASE = 30.0  # seconds; longer than a token call may take
+LEASE_POLL = 0.1  # seconds between looks at what the holder stored
+MOST_CONFLICTS = 20
+SEND_MARGIN = 1.0  # seconds before exp when a token counts as gone: it must still be good when it arrives
+MOST_MARGIN_SHARE = 10  # ... but at most this part of a short token's life
+
+
+class SharedGrant:
+    """
+    One person's tokens, shared by that person's sessions in this process.
+
+    Attributes:
+        bearer: the ready Authorization line.
+        due: when renewal begins; ``usable_until``: when the token may no longer be sent (seconds since the epoch).
+        revision: counts what was adopted, so that sessions notice a change.
+    """
+
+    def __init__(self, grant: Grant, version: int, due: float) -> None:
+        self.renewing: asyncio.Task[None] | None = None
+        self.failures = 0
+        self.next_try = 0.0
+        self.failure: ProviderError | StoreUnavailable | None = None
+        self.revision = 0
+        self.adopt(grant, version, due)
+
+    def __repr__(self) -> str:
+        return f"<SharedGrant {self.grant.key[:14]} until {self.usable_until:.0f}>"
+
+    def adopt(self, grant: Grant, version: int, due: float) -> None:
+        """Take over what the store holds."""
+        claims = grant.claims
+        margin = min(SEND_MARGIN, (claims.expires - claims.issued_at) / MOST_MARGIN_SHARE)
+        self.grant = grant
+        self.version = version
+        self.bearer = bearer_line(grant.id_token)
+        self.usable_until = claims.expires - margin
+        self.due = due
+        self.revision += 1
+
+    @property
+    def can_renew(self) -> bool:
+        """Whether there is a refresh token to try."""
+        return self.grant.refresh_token is not None
+
+
+class Grants:
+    """Loads, stores and renews grants."""
+
+    def __init__(
+        self,
+        store: Store,
+        ring: KeyRing,
+        providers: Providers,
+        limits: Limits,
+        *,
+        clock: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._ring = ring
+        self._providers = providers
+        self._limits = limits
+        self._clock = clock
+        self._jitter = jitter
+        self._shared: WeakValueDictionary[str, SharedGrant] = WeakValueDictionary()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # Loading and storing.
+
+    async def load(self, key: str) -> SharedGrant | None:
+        """
+        The grant as the store has it, shared with whoever else uses it here.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        read = await self._read(key)
+        return None if read is None else self._share(*read)
+
+    async def adopt_login(
+        self, tokens: TokenSet, claims: Claims, *, issuer: str, client_id: str, session_key: str, ends: float
+    ) -> tuple[SharedGrant, tuple[str, ...]]:
+        """
+        A login's token set replaces the person's last one; the issuer has ended that one anyway.
+
+        Returns:
+            The grant, and the keys of sessions that are one too many for this person.
+        """
+        key = grant_key(issuer, client_id, claims.subject)
+        now = self._clock()
+
+        def change(old: Grant | None) -> Grant:
+            grant = old or Grant(key=key, issuer=issuer, client_id=client_id, claims=claims, id_token="")
+            new = replace(
+                grant,
+                claims=claims,
+                id_token=tokens.id_token,
+                refresh_token=tokens.refresh_token or grant.refresh_token,
+                obtained=now,
+            )
+            return new.with_session(session_key, ends, now=now)
+
+        grant, version = await self._change(key, change)
+        surplus = grant.over_limit(self._limits.max_per_user)
+        shared = self._share(grant, version)
+        shared.failures, shared.next_try, shared.failure = 0, 0.0, None
+        return shared, surplus
+
+    async def leave(self, shared: SharedGrant, session_key: str) -> None:
+        """A session ended; with the last one the grant goes, and its refresh token is revoked."""
+        key = shared.grant.key
+        read = await self._read(key)
+        if read is None:
+            return
+        grant = read[0].without_session(session_key)
+        if any(ends > self._clock() for _, ends in grant.sessions):
+            await self._change(key, lambda old: (old or grant).without_session(session_key))
+            return
+        await self._store.delete(key)
+        provider = self._providers.for_grant(grant.issuer, grant.client_id)
+        if provider is not None and grant.refresh_token is not None:
+            self._background(provider.revoke(grant.refresh_token), f"revoke for {key[:14]}")
+
+    async def _read(self, key: str) -> tuple[Grant, int] | None:
+        stored = await self._store.get(key)
+        if stored is None:
+            return None
+        try:
+            plain = self._ring.unseal(stored.value, purpose="grant", context=key)
+            return grant_from_bytes(key, plain), stored.version
+        except InvalidSeal as error:
+            log.warning("a grant record cannot be opened: %s", error)
+            return None
+
+    async def _change(self, key: str, change: Callable[[Grant | None], Grant]) -> tuple[Grant, int]:
+        """Compare-and-set until nobody was in between."""
+        for _ in range(MOST_CONFLICTS):
+            read = await self._read(key)
+            grant = change(read[0] if read else None)
+            life = max(1.0, grant.ends - self._clock())
+            nonce = secrets.token_bytes(NONCE_SIZE)
+            sealed = self._ring.seal(grant.to_bytes(), purpose="grant", context=key, nonce=nonce)
+            # A record that cannot be opened counts as none, yet it is there: then it is replaced.
+            expected = read[1] if read else (ABSENT if await self._store.get(key) is None else None)
+            version = await self._store.put(key, sealed, life=life, expected=expected)
+            if version is not None:
+                return grant, version
+        raise StoreUnavailable("a grant changes faster than it can be written")
+
+    def _share(self, grant: Grant, version: int) -> SharedGrant:
+        shared = self._shared.get(grant.key)
+        if shared is None:
+            shared = SharedGrant(grant, version, self._due(grant))
+            self._shared[grant.key] = shared
+        elif shared.version != version:
+            shared.adopt(grant, version, self._due(grant))
+        return shared
+
+    def _due(self, grant: Grant) -> float:
+        claims = grant.claims
+        return renewal_due(
+            issued=claims.issued_at,
+            expires=claims.expires,
+            ahead=self._limits.refresh_ahead,
+            jitter=self._jitter(),
+        )
+
+    # Renewal.
+
+    def begin_renewal(self, shared: SharedGrant) -> asyncio.Task[None] | None:
+        """Renew in the background, unless that is under way, pointless, or was tried a moment ago."""
+        if shared.renewing is not None:
+            return shared.renewing
+        if not shared.can_renew or self._clock() < shared.next_try:
+            return None
+        task = self._background(self._renew(shared), f"renew {shared.grant.key[:14]}")
+        shared.renewing = task
+        task.add_done_callback(lambda _: setattr(shared, "renewing", None))
+        return task
+
+    async def wait_for_renewal(self, shared: SharedGrant) -> None:
+        """
+        Renew and wait for the end of it, together with everybody else who waits.
+
+        Raises:
+            ProviderError, StoreUnavailable: it failed in a way that may pass.
+        """
+        task = self.begin_renewal(shared)
+        if task is not None:
+            await asyncio.shield(task)
+        if shared.failure is not None and shared.can_renew and self._clock() >= shared.usable_until:
+            raise shared.failure
+
+    async def _renew(self, shared: SharedGrant) -> None:
+        try:
+            await self._renew_with_lease(shared)
+            shared.failures, shared.failure = 0, None
+        except (ProviderError, StoreUnavailable) as error:
+            shared.failures += 1
+            shared.failure = error
+            shared.next_try = self._clock() + backoff(shared.failures, self._jitter())
+            log.warning("renewal failed, the session goes on with the token it has: %s", error)
+
+    async def _renew_with_lease(self, shared: SharedGrant) -> None:
+        key = shared.grant.key
+        lease = f"lease:{key}"
+        version = await self._store.put(lease, b"1", life=LEASE, expected=ABSENT)
+        if version is None:
+            await self._follow(shared, lease)
+            return
+        try:
+            await self._renew_alone(shared)
+        finally:
+            await self._store.delete(lease)
+
+    async def _follow(self, shared: SharedGrant, lease: str) -> None:
+        """Somebody else holds the lease: adopt what they store, or try when the lease is gone."""
+        before = shared.grant.claims.expires
+        while await self._store.get(lease) is not None:
+            await asyncio.sleep(LEASE_POLL)
+            if await self._adopt_stored(shared) and shared.grant.claims.expires > before:
+                return
+        await self._adopt_stored(shared)
+        if shared.grant.claims.expires <= before and shared.can_renew:
+            await self._renew_with_lease(shared)
+
+    async def _adopt_stored(self, shared: SharedGrant) -> bool:
+        read = await self._read(shared.grant.key)
+        if read is None:
+            return False
+        self._share(*read)
+        return True
+
+    async def _renew_alone(self, shared: SharedGrant) -> None:
+        before = shared.grant
+        if not await self._adopt_stored(shared):
+            return  # signed out meanwhile
+        grant = shared.grant
+        if grant.id_token != before.id_token or grant.refresh_token is None:
+            return  # somebody was faster, or the grant is at its end
+        provider = self._providers.for_grant(grant.issuer, grant.client_id)
+        if provider is None:
+            await self._give_up(shared, grant.refresh_token, "its provider is no longer configured")
+            return
+        try:
+            tokens = await provider.refresh_raw(grant.refresh_token, None)
+        except TokenError as error:
+            if not error.final:
+                raise
+            await self._give_up(shared, grant.refresh_token, str(error))
+            return
+        await self._store_tokens(shared, tokens, grant)
+
+    async def _store_tokens(self, shared: SharedGrant, tokens: TokenSet, grant: Grant) -> None:
+        refresh_token = tokens.refresh_token or grant.refresh_token
+        key = grant.key
+        if refresh_token != grant.refresh_token:  # first of all: the old one is dead from now on
+            await self._change(key, lambda old: replace(old or grant, refresh_token=refresh_token))
+        provider = self._providers.for_grant(grant.issuer, grant.client_id)
+        assert provider is not None
+        try:
+            claims = await provider.verify(tokens, previous=grant.claims)
+        except InvalidIdToken as error:
+            log.error("a refreshed ID token was refused, the sessions of this grant end: %s", error)
+            await self._store.delete(key)
+            shared.usable_until = 0.0
+            shared.grant = replace(shared.grant, refresh_token=None)
+            return
+
+        def change(old: Grant | None) -> Grant:
+            base = old or grant
+            return replace(
+                base, claims=claims, id_token=tokens.id_token, refresh_token=refresh_token, obtained=self._clock()
+            )
+
+        changed, version = await self._change(key, change)
+        shared.adopt(changed, version, self._due(changed))
+        log.info("renewed a grant until %d", claims.expires)
+
+    async def _give_up(self, shared: SharedGrant, refresh_token: str, reason: str) -> None:
+        """Final, unless somebody has stored another refresh token meanwhile."""
+        read = await self._read(shared.grant.key)
+        if read is None or read[0].refresh_token != refresh_token:
+            if read is not None:
+                self._share(*read)
+            return
+        log.warning("no further renewal, the tokens run to their end: %s", reason)
+        changed, version = await self._change(
+            shared.grant.key, lambda old: replace(old or shared.grant, refresh_token=None)
+        )
+        shared.adopt(changed, version, changed.claims.expires)
+
+    # Background work.
+
+    def renew_those_due(self, in_use: Callable[[SharedGrant], bool]) -> None:
+        """Once a second: begin to renew what is due and in use."""
+        now = self._clock()
+        for shared in list(self._shared.values()):
+            if now >= shared.due and shared.can_renew and in_use(shared):
+                self.begin_renewal(shared)
+
+    def _background(self, work: Any, name: str) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self) -> None:
+        """Let renewals under way finish: their refresh tokens would be lost."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LEASE)

@@ -1,0 +1,59 @@
+"""
+Where the key ring comes from.
+
+Edge: reads and creates files.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from oidcgate.config.model import Session
+from oidcgate.config.secret import UnusableSecret, read_private
+from oidcgate.errors import ConfigError, Problem
+from oidcgate.session.seal import KEY_SIZE, KeyRing, decode_key, encode_key
+
+
+def load_ring(session: Session) -> KeyRing:
+    """
+    The keys of ``keys_file``; without one, those in ``state_dir``, made at the first start. The memory store needs
+    none that lasts.
+
+    Raises:
+        ConfigError: no usable key.
+    """
+    if session.keys_file is not None:
+        return read_ring(Path(session.keys_file), "session.keys_file")
+    if session.store == "memory":
+        return KeyRing([secrets.token_bytes(KEY_SIZE)])
+    path = Path(session.state_dir) / "keys"
+    if not path.exists():
+        _generate(path)
+    return read_ring(path, "session.state_dir")
+
+
+def read_ring(path: Path, yaml_path: str) -> KeyRing:
+    """
+    The keys in a file, one a line; blank lines and comments are skipped.
+
+    Raises:
+        ConfigError: unreadable, or a line that is no key.
+    """
+    try:
+        lines = read_private(path).decode("utf-8", "replace").splitlines()
+        keys = [decode_key(line) for line in lines if line.strip() and not line.startswith("#")]
+        return KeyRing(keys)
+    except (UnusableSecret, ValueError) as error:
+        raise ConfigError([Problem(yaml_path, f"{path}: {error}")]) from None
+
+
+def _generate(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return  # another process was faster
+    except OSError as error:
+        raise ConfigError([Problem("session.state_dir", f"{path.parent} cannot be used: {error.strerror}")]) from None
+    with os.fdopen(descriptor, "w") as file:
+        file.write(encode_key(secrets.token_bytes(KEY_SIZE)) + "\n")

@@ -1,0 +1,199 @@
+"""
+What lies below the prefix: the gate's own paths, each with its methods.
+
+Edge: aiohttp responses through aiohttp-session's middleware. Unknown paths and methods are the client's mistake.
+"""
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp_session import get_session, session_middleware
+
+from oidcgate.errors import OidcgateError, ProviderError
+from oidcgate.net.relay import CONTINUE
+from oidcgate.oidc.logout import end_session_url
+from oidcgate.policy import Crossing
+from oidcgate.session.csrf import is_genuine, masked
+from oidcgate.web import answers, texts
+from oidcgate.web.gate import Gate, Inbound
+from oidcgate.web.login import LoginPages
+from oidcgate.web.logs import AccessLog
+from oidcgate.web.pages import Action, Page, json_response, redirect
+from oidcgate.web.providers import Providers
+from oidcgate.web.storage import INBOUND_KEY, GateStorage
+
+log = logging.getLogger("oidcgate.pages")
+
+Handler = Callable[[Inbound], Awaitable[web.Response]]
+
+MOST_FORM = 16 * 1024  # bytes of our own forms
+
+
+class OwnPages:
+    """Routes and answers everything below the prefix."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        login: LoginPages,
+        providers: Providers,
+        storage: GateStorage,
+        access_log: AccessLog,
+        *,
+        prefix: str,
+    ) -> None:
+        self._gate = gate
+        self._login = login
+        self._providers = providers
+        self._log = access_log
+        self._prefix = prefix
+        self._with_session = session_middleware(storage)
+        self._routes: dict[str, dict[str, Handler]] = {
+            "": {"GET": self._home},
+            "start": {"GET": self._start},
+            "callback": {"GET": self._callback},
+            "sign_out": {"GET": self._ask_sign_out, "POST": self._sign_out},
+            "signed_out": {"GET": self._signed_out},
+            "userinfo": {"GET": self._userinfo},
+        }
+
+    async def __call__(self, inbound: Inbound) -> web.Response:
+        """Answer a request for one of our own paths."""
+        name = inbound.path.removeprefix(self._prefix).removeprefix("/")
+        methods = self._routes.get("callback" if name.startswith("callback/") else name)
+        method = "GET" if inbound.method == "HEAD" else inbound.method
+        if methods is None:
+            return self._no_such_page(inbound)
+        handler = methods.get(method)
+        if handler is None:
+            response = json_response(405, {"error": "method_not_allowed", "message": "Not a method of this path."})
+            response.headers["Allow"] = ", ".join(methods)
+            return answers.finished(inbound, response)
+        inbound.request[INBOUND_KEY] = inbound
+        answer = await self._with_session(inbound.request, lambda _request: handler(inbound))  # type: ignore[arg-type]
+        assert isinstance(answer, web.Response)
+        return self._finished(inbound, answer)
+
+    def _finished(self, inbound: Inbound, response: web.Response) -> web.Response:
+        finished = answers.finished(inbound, response)
+        if b"<form" in (response.body if isinstance(response.body, bytes) else b""):
+            # With no-referrer a browser sends `Origin: null` along with a form, which proves nothing.
+            finished.headers["Referrer-Policy"] = "same-origin"
+        return finished
+
+    def _id(self, inbound: Inbound) -> str:
+        return self._log.request_id(inbound.sequence)
+
+    def _no_such_page(self, inbound: Inbound) -> web.Response:
+        if inbound.facts.opens_page:
+            page = Page(*texts.NOT_FOUND, actions=[Action(texts.OPEN, "/")], note=answers.note(self._id(inbound)))
+            return answers.finished(inbound, page.response(404))
+        return answers.finished(inbound, json_response(404, {"error": "not_found", "message": texts.NOT_FOUND[1]}))
+
+    async def _start(self, inbound: Inbound) -> web.Response:
+        return await self._login.start(inbound, self._id(inbound), self._gate.client_address(inbound))
+
+    async def _callback(self, inbound: Inbound) -> web.Response:
+        provider_id = inbound.path.removeprefix(f"{self._prefix}/callback").removeprefix("/")
+        return await self._login.callback(inbound, provider_id, self._id(inbound))
+
+    async def _home(self, inbound: Inbound) -> web.Response:
+        if inbound.live is None:
+            return redirect(f"{inbound.facts.site.origin}{self._prefix}/start?rd=%2F")
+        claims = inbound.live.claims
+        facts = [("Signed in as", claims.email or claims.subject)]
+        if claims.groups:
+            facts.append(("Groups", ", ".join(claims.groups)))
+        actions = [Action(f"Open {inbound.facts.site.authority}", "/")]
+        actions.append(Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", quiet=True))
+        return Page(*texts.HOME, actions=actions, facts=facts).response()
+
+    async def _userinfo(self, inbound: Inbound) -> web.Response:
+        if inbound.live is None:
+            return answers.unauthorized(inbound)
+        if inbound.facts.how is Crossing.FOREIGN:
+            return json_response(403, {"error": "forbidden", "message": texts.FOREIGN[0]})
+        claims = inbound.live.claims
+        return json_response(
+            200,
+            {
+                "subject": claims.subject,
+                "email": claims.email,
+                "groups": list(claims.groups),
+                "name": claims.name,
+                "preferred_username": claims.preferred_username,
+                "expires": int(claims.expires),
+                "session_ends": int(inbound.live.session.ends),
+            },
+        )
+
+    # The way out.
+
+    async def _ask_sign_out(self, inbound: Inbound) -> web.Response:
+        live = inbound.live
+        if live is None:
+            return self._signed_out_page()
+        token = masked(live.session.csrf, secrets.token_bytes(16))
+        actions = [
+            Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", fields=(("csrf", token),)),
+            Action(texts.STAY, "/", quiet=True),
+        ]
+        who = [("Signed in as", live.claims.email or live.claims.subject)]
+        return Page(*texts.SIGN_OUT_PAGE, actions=actions, facts=who).response(
+            form_origins=await self._end_session_origins(inbound)
+        )
+
+    async def _end_session_origins(self, inbound: Inbound) -> list[str]:
+        """Where the form's answer may lead on to; browsers hold redirects of forms to form-action."""
+        url = await self._end_session_url(inbound)
+        return ["/".join(url.split("/", 3)[:3])] if url else []
+
+    async def _sign_out(self, inbound: Inbound) -> web.Response:
+        live = inbound.live
+        if inbound.facts.how is not Crossing.SAME:
+            return json_response(403, {"error": "forbidden", "message": texts.FOREIGN[0]})
+        if live is not None and not is_genuine(await self._form_field(inbound, "csrf"), live.session.csrf):
+            heading = "This form has run out"
+            again = [Action(texts.TRY_AGAIN, f"{self._prefix}/sign_out")]
+            return Page(heading, "Nothing was changed.", actions=again).response(403)
+        url = await self._end_session_url(inbound)
+        session = await get_session(inbound.request)  # type: ignore[arg-type]  # needs no more than a mapping
+        session.invalidate()
+        return redirect(url or f"{inbound.facts.site.origin}{self._prefix}/signed_out", status=303)
+
+    async def _form_field(self, inbound: Inbound, name: str) -> str:
+        """A field of a small form; the body is read here and nowhere else."""
+        head, request = inbound.facts.head, inbound.request
+        if head.chunked or head.length > MOST_FORM:
+            return ""
+        if head.expects_continue and inbound.downstream.transport is not None:
+            inbound.downstream.transport.write(CONTINUE)
+        value = (await request.post()).get(name, "")
+        return value if isinstance(value, str) else ""
+
+    async def _end_session_url(self, inbound: Inbound) -> str | None:
+        """The provider's own sign-out, where it has one and answers (OIDC RP-Initiated Logout §2)."""
+        live, site = inbound.live, inbound.facts.site
+        provider = self._providers.by_id(site.provider_id)
+        if live is None or provider is None:
+            return None
+        try:
+            return end_session_url(
+                await provider.metadata(),
+                id_token_hint=live.session.id_token_hint,
+                client_id=provider.client_id,
+                post_logout_redirect_uri=f"{site.origin}{self._prefix}/signed_out",
+                state=secrets.token_urlsafe(16),
+            )
+        except (ProviderError, OidcgateError) as error:
+            log.info("sign-out stays local: %s", error)
+            return None
+
+    async def _signed_out(self, _inbound: Inbound) -> web.Response:
+        return self._signed_out_page()
+
+    def _signed_out_page(self) -> web.Response:
+        again = Action(texts.SIGN_IN_AGAIN, f"{self._prefix}/start?rd=%2F")
+        return Page(*texts.SIGNED_OUT, actions=[again]).response()

@@ -1,0 +1,320 @@
+"""
+The composition root: one configuration becomes a running gate.
+
+Edge: asyncio. About ten objects, wired by hand; nothing else in the package knows how they fit together.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import secrets
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import cast
+
+from aiohttp import web
+
+from oidcgate.config.addresses import Listen, parse_listen
+from oidcgate.config.model import Config
+from oidcgate.errors import ConfigError, OidcgateError, Problem, ProviderError, StoreUnavailable
+from oidcgate.net.downstream import Downstream, DownstreamServer
+from oidcgate.proxy.forwarded import parse_networks
+from oidcgate.session.lifecycle import Limits
+from oidcgate.session.store import Store
+from oidcgate.stores.memory import MemoryStore
+from oidcgate.stores.sqlite import SqliteStore
+from oidcgate.web.admin import admin_app
+from oidcgate.web.attempts import Attempts
+from oidcgate.web.gate import Gate
+from oidcgate.web.grants import Grants
+from oidcgate.web.keys import load_ring
+from oidcgate.web.login import LoginPages
+from oidcgate.web.logs import AccessLog
+from oidcgate.web.ownpages import OwnPages
+from oidcgate.web.providers import Providers
+from oidcgate.web.sessions import Live, Sessions
+from oidcgate.web.site import make_site, sites_by_authority
+from oidcgate.web.storage import GateStorage
+
+log = logging.getLogger("oidcgate")
+
+TICK = 1.0  # seconds between looks at what is over, due or overdue
+DRAIN = 30.0  # seconds that requests under way may take at the end
+BACKLOG = 2048
+SESSION_OVER = 4001  # websocket close code, RFC 6455 §7.4.2: for private use
+GOING_AWAY = 1012  # service restart (IANA WebSocket close codes)
+WARM_UP_PAUSE = 5.0  # seconds between tries to reach the providers at the start
+
+
+class GateServer:
+    """
+    A gate that can be started and stopped.
+
+    Args:
+        access_descriptor: where access-log lines go; standard output unless told otherwise, None = nowhere.
+    """
+
+    def __init__(self, config: Config, *, access_descriptor: int | None = 1) -> None:
+        self.config = config
+        self._access_descriptor = access_descriptor if config.log.access else None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listeners: list[asyncio.Server] = []
+        self._admin: web.AppRunner | None = None
+        self.addresses: list[Listen] = []
+        self.admin_address: Listen | None = None
+
+    async def start(self) -> None:
+        """
+        Open the store, listen, and begin to look after sessions. The provider need not be there.
+
+        Raises:
+            ConfigError: an address, key or certificate that cannot be used.
+            StoreUnavailable: the store cannot be opened.
+        """
+        raise_file_limit()
+        self._wire(await open_store(self.config), secrets.token_hex(3))
+        for listen in self.config.listeners:
+            await self._listen(listen)
+        if self.config.admin is not None:
+            await self._listen_admin(parse_listen(self.config.admin.listen))
+        self._spawn(self._tick(), "every second")
+        self._spawn(self._warm_up(), "reach the providers")
+
+    def _wire(self, store: Store, run: str) -> None:
+        config = self.config
+        self.store = store
+        ring = load_ring(config.session)
+        limits = Limits(
+            idle=config.session.idle,
+            lifetime=config.session.lifetime,
+            refresh_ahead=config.session.refresh_ahead,
+            max_per_user=config.session.max_per_user,
+        )
+        self.providers = Providers(config)
+        self.sites = [make_site(config, site, self.providers) for site in config.sites]
+        self.grants = Grants(store, ring, self.providers, limits)
+        self.sessions = Sessions(store, ring, self.grants, limits, on_end=self._session_ended)
+        self.access_log = AccessLog(run=run, form=config.log.format, descriptor=self._access_descriptor)
+        trusted = parse_networks(config.trusted_proxies)
+        self.gate = Gate(
+            sites_by_authority(self.sites),
+            self.sessions,
+            self.access_log,
+            prefix=config.prefix,
+            trusted=trusted,
+            head_limit=config.limits.head,
+            body_limit=config.limits.body,
+        )
+        login = LoginPages(self.sessions, self.providers, Attempts(store, ring), prefix=config.prefix)
+        storage = GateStorage(self.sessions)
+        self.gate.own_pages = OwnPages(self.gate, login, self.providers, storage, self.access_log, prefix=config.prefix)
+        self.downstream = DownstreamServer(
+            self.gate.handle,
+            head_limit=config.limits.head,
+            most=config.limits.connections,
+            most_per_address=config.limits.per_address,
+            header_timeout=config.limits.header_timeout,
+            is_exempt=self.gate.is_trusted,
+        )
+
+    async def _listen(self, listen: Listen) -> None:
+        loop = asyncio.get_running_loop()
+        tls = server_tls(self.config)
+        try:
+            if listen.path:
+                remove_stale_socket(Path(listen.path))
+                server = await loop.create_unix_server(self.downstream, listen.path, ssl=tls, backlog=BACKLOG)
+                os.chmod(listen.path, 0o660)  # the reverse proxy's group
+                self.addresses.append(listen)
+            else:
+                server = await loop.create_server(
+                    self.downstream, listen.host, listen.port, ssl=tls, backlog=BACKLOG, reuse_address=True
+                )
+                port = server.sockets[0].getsockname()[1]
+                self.addresses.append(Listen(listen.host, port))
+        except OSError as error:
+            raise ConfigError([Problem("listen", f"{listen}: {error.strerror or error}")]) from None
+        self._listeners.append(server)
+
+    async def _listen_admin(self, listen: Listen) -> None:
+        app = admin_app(checks={"provider": self._provider_check, "store": self._store_check}, figures=self._figures)
+        self._admin = web.AppRunner(app, access_log=None)
+        await self._admin.setup()
+        site: web.BaseSite
+        if listen.path:
+            site = web.UnixSite(self._admin, listen.path)
+        else:
+            site = web.TCPSite(self._admin, listen.host, listen.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError([Problem("admin.listen", f"{listen}: {error.strerror or error}")]) from None
+        if listen.path:
+            self.admin_address = listen
+        else:
+            self.admin_address = Listen(listen.host, self._admin.addresses[0][1])
+
+    # Looking after things.
+
+    def _spawn(self, work: "asyncio._CoroutineLike[None]", name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def connections(self) -> list[Downstream]:
+        """The browsers' connections."""
+        return cast(list[Downstream], self.downstream.connections)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            try:
+                await self.look_after()
+            except Exception:
+                log.exception("unexpected error while looking after sessions")
+
+    async def look_after(self) -> None:
+        """What happens each second."""
+        self.downstream.sweep()
+        now = asyncio.get_running_loop().time()
+        for site in self.sites:
+            site.pools.sweep(now)
+        open_now = {id(c.live) for c in self.connections() if c.live is not None and c.writer_of_reply is not None}
+        await self.sessions.sweep(lambda live: id(live) in open_now)
+
+    async def _warm_up(self) -> None:
+        """The gate starts without its providers and keeps knocking."""
+        for provider in self.providers:
+            while not provider.ready:
+                try:
+                    await provider.warm_up()
+                except (ProviderError, OidcgateError) as error:
+                    log.warning("the provider is not ready: %s", error)
+                    await asyncio.sleep(WARM_UP_PAUSE)
+
+    def _session_ended(self, live: Live, reason: str) -> None:
+        count = self.downstream.end_session(lambda other: other is live, SESSION_OVER, f"Session ended: {reason}")
+        log.info("a session ended (%s), %d open streams closed", reason, count)
+
+    async def _provider_check(self) -> str | None:
+        waiting = [provider.issuer for provider in self.providers if not provider.ready]
+        return f"not reached yet: {', '.join(waiting)}" if waiting else None
+
+    async def _store_check(self) -> str | None:
+        try:
+            await self.store.get("readyz")
+        except StoreUnavailable as error:
+            return str(error)
+        return None
+
+    def _figures(self) -> dict[str, float]:
+        return {
+            "oidcgate_requests": self.downstream.requests_count,
+            "oidcgate_connections": len(self.downstream.connections),
+            "oidcgate_sessions": len(self.sessions),
+            "oidcgate_upstream_idle_connections": sum(len(p.idle) for s in self.sites for p in s.pools.pools),
+        }
+
+    # The end.
+
+    async def stop(self, *, drain: float = DRAIN) -> None:
+        """
+        Stop listening, let requests under way finish, close websockets with a reason, then everything else.
+
+        Args:
+            drain: seconds that may take.
+        """
+        self.gate.draining = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in self.connections():
+            if connection.tunnel is not None and connection.writer_of_reply is not None:
+                connection.writer_of_reply.end(GOING_AWAY, "the gate restarts")
+        await self._drain(drain)
+        await self.downstream.shutdown(timeout=1.0)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for site in self.sites:
+            site.pools.close()
+        await self.grants.close()
+        await self.providers.close()
+        if self._admin is not None:
+            await self._admin.cleanup()
+        await self.store.close()
+        self.access_log.flush()
+
+    async def _drain(self, most: float) -> None:
+        deadline = time.monotonic() + most
+        self.downstream.pre_shutdown()
+        # Polled, at the end only: an event would cost every request.
+        while time.monotonic() < deadline and any(c.writer_of_reply is not None for c in self.connections()):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def open_store(config: Config) -> Store:
+    """
+    The configured store, opened.
+
+    Raises:
+        StoreUnavailable: it cannot be.
+    """
+    kind, _, path = config.session.store.partition(":")
+    if kind == "memory":
+        return MemoryStore()
+    store = SqliteStore(Path(path) if path else Path(config.session.state_dir) / "sessions.db")
+    await store.open()
+    return store
+
+
+def remove_stale_socket(path: Path) -> None:
+    """A socket that a killed process left behind would keep us from listening."""
+    if path.is_socket():
+        path.unlink()
+
+
+def server_tls(config: Config) -> ssl.SSLContext | None:
+    """
+    The public listener's certificate; only http/1.1 is offered.
+
+    Raises:
+        ConfigError: it does not load.
+    """
+    if config.tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(config.tls.cert_file, config.tls.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError([Problem("tls.cert_file", str(error))]) from None
+    return context
+
+
+def raise_file_limit() -> None:
+    """Each browser takes two descriptors: use all that the system grants."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def check_runtime() -> list[Problem]:
+    """What is wrong with the libraries this runs on."""
+    from aiohttp import http_parser
+
+    if os.environ.get("AIOHTTP_NO_EXTENSIONS") or http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        return [
+            Problem(
+                "",
+                "aiohttp runs with its Python parser, which is slow and less strict; "
+                "unset AIOHTTP_NO_EXTENSIONS and install a wheel with C extensions",
+            )
+        ]
+    if sys.flags.optimize:
+        return [Problem("", "python -O removes checks; run without it")]
+    return []

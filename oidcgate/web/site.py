@@ -1,0 +1,79 @@
+"""
+One site at run time: its address, its UI, and what is prepared once for all its requests.
+
+Edge by what it holds.
+"""
+
+from dataclasses import dataclass
+
+from oidcgate.config.model import Config, Site
+from oidcgate.net.relay import RelayLimits
+from oidcgate.net.upstream import UpstreamPools
+from oidcgate.proxy.reply import ReplyRewriter
+from oidcgate.proxy.ui import PRESETS, Preset
+from oidcgate.session.cookies import CookieNames, cookie_names, expire_cookie
+from oidcgate.web.providers import Providers
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRuntime:
+    """What the gate needs of one site."""
+
+    config: Site
+    origin: str
+    authority: str
+    scheme: str
+    secure: bool
+    preset: Preset
+    names: CookieNames
+    provider_id: str
+    pools: UpstreamPools
+    rewriter: ReplyRewriter
+    limits: RelayLimits
+    kept_cookies: tuple[bytes, ...]
+
+    @property
+    def restricts(self) -> bool:
+        """Whether there are rules by path."""
+        return bool(self.config.access.rules)
+
+    def ui_cookie_expiries(self) -> list[str]:
+        """Set-Cookie values that remove the UI's own login cookies, which would only confuse it."""
+        return [expire_cookie(name.encode(), secure=self.secure) for name in self.preset.token_cookies]
+
+
+def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
+    """Prepare a site."""
+    origin = site.origin
+    secure = origin.scheme == "https"
+    names = cookie_names(config.session.cookie.name, secure=secure)
+    preset = PRESETS[site.upstream.ui]
+    pools = UpstreamPools(site.upstream)
+    return SiteRuntime(
+        config=site,
+        origin=str(origin),
+        authority=origin.authority,
+        scheme=origin.scheme,
+        secure=secure,
+        preset=preset,
+        names=names,
+        provider_id=providers.id_for(config, site),
+        pools=pools,
+        rewriter=ReplyRewriter(origin=str(origin), upstream_origins=pools.origins, own=names.session),
+        limits=RelayLimits(
+            header_timeout=site.upstream.header_timeout,
+            idle_timeout=site.upstream.idle_timeout,
+            body_idle=config.limits.body_idle,
+        ),
+        kept_cookies=tuple(name.encode() for name in preset.token_cookies),
+    )
+
+
+def sites_by_authority(sites: list[SiteRuntime]) -> dict[str, SiteRuntime]:
+    """Sites by what browsers send as Host, with and without a default port."""
+    table: dict[str, SiteRuntime] = {}
+    for site in sites:
+        table[site.authority] = site
+        origin = site.config.origin
+        table[f"{origin.host}:{origin.port}"] = site
+    return table

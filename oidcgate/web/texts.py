@@ -1,0 +1,65 @@
+"""
+What the gate's pages say, in one place.
+
+Pure: data only. A page tells what happened and what to do next, in that order; it never blames.
+"""
+
+CONTINUE = "Continue"
+SIGN_IN_AGAIN = "Sign in again"
+SIGN_OUT = "Sign out"
+TRY_AGAIN = "Try again"
+STAY = "Stay signed in"
+OPEN = "Open"
+SOMEBODY_ELSE = "Sign in as somebody else"
+
+START = ("Taking you to sign in", "One moment.")
+SIGNED_OUT = ("You are signed out", "This browser holds no session here any more.")
+SIGN_OUT_PAGE = ("Sign out?", "Open terminals and log streams of this session will close.")
+HOME = ("You are signed in", "")
+NOT_FOUND = ("There is no such page", "This address belongs to the sign-in gate, and it has no page of this name.")
+DENIED = ("You may not open this", "You are signed in, but this site is not open to your account.")
+DENIED_RULE = ("You may not open this", "You are signed in, but this part of the site is not open to your account.")
+FOREIGN = (
+    "This request came from another site",
+    "For your safety it was not carried out. Open this site yourself and try again there.",
+)
+LATE = (
+    "This sign-in has run out",
+    "It began too long ago, was already completed, or began in another browser. Nothing is lost: sign in again.",
+)
+NO_COOKIE = (
+    "This sign-in did not begin here",
+    "Your browser sent no trace of having begun it. If this happens each time, cookies are blocked for this site.",
+)
+LOOP = (
+    "Signing in goes round in circles",
+    "You signed in several times within a minute, yet each time your browser came back without its session. Most "
+    "often cookies are blocked or deleted for this site, or the clock of this computer or of the server is wrong.",
+)
+PROVIDER_SAYS_NO = ("The sign-in was not completed", "The identity provider answered: ")
+TOKEN_REFUSED = (
+    "The identity provider's answer was refused",
+    "It did not pass a safety check, so nobody was signed in. Trying again may help; if it does not, the "
+    "administrator finds the failed check in the log under this page's request id.",
+)
+PROVIDER_DOWN = (
+    "The identity provider does not answer",
+    "You are not signed out. This page tries again by itself.",
+)
+STORE_DOWN = (
+    "The session store does not answer",
+    "You are not signed out. This page tries again by itself.",
+)
+UPSTREAM_DOWN = ("The application does not answer", "You are signed in; what lies behind this address is not there.")
+UPSTREAM_SLOW = ("The application is too slow", "You are signed in, but the application did not answer in time.")
+UPSTREAM_BROKEN = (
+    "The application's answer was unusable",
+    "You are signed in, but the application answered in a way that cannot be passed on.",
+)
+BAD_REQUEST = ("This request cannot be handled", "")
+
+# RFC 6749 §4.1.2.1 and OIDC Core §3.1.2.6, and what they mean to a person, live with the relying party; this is the
+# sentence for the operator-shaped one that Dex gives when an audience is not allowed.
+INVALID_SCOPE_HINT = (
+    " The administrator should check the requested scopes, and trustedPeers for each audience, in the provider."
+)
