@@ -151,13 +151,22 @@ class DemoUI:
         )
         await runner.setup()
         self._runner = runner
+        try:
+            await self._listen(runner, host, port, ssl_context, path)
+        except OSError:
+            await self.stop()
+            raise
+
+    async def _listen(
+        self, runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None, path: str | Path | None
+    ) -> None:
         if path is not None:
-            await web.UnixSite(runner, path, ssl_context=ssl_context).start()
+            await web.UnixSite(runner, path, ssl_context=tls).start()
             self._url, self._port = f"unix:{path}", 0
             return
-        await web.TCPSite(runner, host, port, ssl_context=ssl_context).start()
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
         self._port = runner.addresses[0][1]
-        self._url = f"{'https' if ssl_context else 'http'}://{_bracketed(host)}:{self._port}"
+        self._url = f"{'https' if tls else 'http'}://{_bracketed(host)}:{self._port}"
 
     async def stop(self) -> None:
         """Stops listening and ends every request, stream and shell at once."""

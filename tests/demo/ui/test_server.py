@@ -48,6 +48,15 @@ async def test_start_twice_is_a_mistake(stopped: DemoUI) -> None:
     await stopped.stop()
 
 
+async def test_a_port_that_is_taken(stopped: DemoUI, ui: DemoUI, http: aiohttp.ClientSession) -> None:
+    """The start fails, and can be tried again elsewhere."""
+    with pytest.raises(OSError, match="in use"):
+        await stopped.start(port=ui.port)
+    await stopped.start()
+    assert (await http.get(stopped.url)).status == 200
+    await stopped.stop()
+
+
 async def test_repr_says_where(stopped: DemoUI) -> None:
     """The address, or that there is none."""
     assert repr(stopped) == "<DemoUI stopped>"
