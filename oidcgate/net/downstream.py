@@ -10,13 +10,16 @@ Edge: aiohttp's server protocol, extended where a gate between strangers needs m
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
+from oidcgate.errors import OidcgateError
 from oidcgate.net.upstream import WRITE_BUFFER
 
 log = logging.getLogger("oidcgate.downstream")
@@ -37,8 +40,8 @@ class Writer(Protocol):
     def downstream_lost(self) -> None:
         """The browser has gone."""
 
-    def overdue(self, now: float) -> bool:
-        """Whether it has waited too long; told to end itself."""
+    def overdue(self, now: float) -> None:
+        """Told once a second: end what has waited too long. ``now`` is the event loop's time."""
 
     def end(self, code: int, reason: str) -> None:
         """The session is over: stop."""
@@ -73,14 +76,42 @@ KEPT = Sent(keep_alive=True)
 CLOSED = Sent(keep_alive=False)
 
 
-class Downstream(RequestHandler):
-    """One browser's connection."""
+class Quick(Protocol):
+    """Answers the usual request without aiohttp's request objects and tasks."""
 
-    __slots__ = ("_head_bytes", "_head_limit", "_head_since", "_server", "address", "live", "tunnel", "writer_of_reply")
+    def __call__(self, downstream: "Downstream", message: RawRequestMessage) -> bool:
+        """Whether the request was taken; ``quick_done`` or ``quick_failed`` is called later."""
+
+
+class Downstream(RequestHandler):
+    """
+    One browser's connection.
+
+    A request that is nothing but a head and comes while nothing else is under way is first offered to ``Quick``; what
+    that declines goes the way of every aiohttp request.
+    """
+
+    __slots__ = (
+        "_head_bytes",
+        "_head_limit",
+        "_head_since",
+        "_quick",
+        "_quick_message",
+        "_server",
+        "address",
+        "live",
+        "loop",
+        "quick_failure",
+        "tunnel",
+        "writer_of_reply",
+    )
 
     def __init__(self, server: "DownstreamServer", **options: Any) -> None:
         super().__init__(server, **options)
+        self.loop = self._loop
         self._server = server
+        self._quick = server.quick
+        self._quick_message: RawRequestMessage | None = None
         self._head_limit = server.head_limit
         self._head_bytes = 0
         self._head_since = 0.0
@@ -88,6 +119,7 @@ class Downstream(RequestHandler):
         self.live: Any = None  # the session whose reply is being written
         self.tunnel: ByteSink | None = None
         self.writer_of_reply: Writer | None = None
+        self.quick_failure: OidcgateError | None = None  # why the quick way failed, for the slow one to answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
@@ -114,12 +146,99 @@ class Downstream(RequestHandler):
         if self.tunnel is not None:
             self.tunnel.feed_data(data)
             return
-        super().data_received(data)
-        if self._messages or self._current_request is not None:
+        if self._is_idle():
+            self._parse(data)
+        else:
+            super().data_received(data)
+        if self._messages or self._current_request is not None or self._quick_message is not None:
             self._head_bytes = 0
             self._head_since = 0.0
         elif not self._force_close:
             self._head_pending(len(data))
+
+    def _is_idle(self) -> bool:
+        """Whether aiohttp's loop waits for the next request and nothing is queued, under way or half read."""
+        waiter = self._waiter
+        return (
+            waiter is not None
+            and not waiter.done()
+            and self._quick_message is None
+            and not self._messages
+            and not self._upgraded
+            and not self._buffer_paused
+            and not self._close
+            and not self._force_close
+        )
+
+    def _parse(self, data: bytes) -> None:
+        """As aiohttp's ``data_received``, but that a single request without a body is offered to ``Quick``."""
+        assert self._parser is not None
+        try:
+            messages, upgraded, tail = self._parser.feed_data(data)
+        except HttpProcessingError as error:
+            messages, upgraded, tail = (
+                [(_ErrInfo(status=400, exc=error, message=error.message), EMPTY_PAYLOAD)],
+                False,
+                b"",
+            )
+        if len(messages) == 1 and not upgraded:
+            message, payload = messages[0]
+            if payload is EMPTY_PAYLOAD and isinstance(message, RawRequestMessage):
+                self._quick_message = message
+                if self._quick(self, message):
+                    self._request_count += 1
+                    self._server.requests_count += 1
+                    self._parser.message_consumed()
+                    return
+                self._quick_message = None
+        self._enqueue(messages)
+        self._upgraded = upgraded
+        if upgraded and tail:
+            self._message_tail = tail
+
+    def _enqueue(self, messages: Sequence[tuple[Any, Any]]) -> None:
+        """Hand requests to aiohttp's loop."""
+        self._request_count += len(messages)
+        self._messages.extend(messages)
+        if messages and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
+            self._pause_reading_for_buffer()
+
+    def quick_done(self, *, keep_alive: bool) -> None:
+        """A quick reply is complete: wait for the next request, or go on with one that came meanwhile."""
+        self._quick_message = None
+        if not keep_alive or self._close:
+            if self.transport is not None:
+                self.transport.close()
+        elif self._messages:
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+        else:
+            self._next_keepalive_close_time = self.loop.time() + self._keepalive_timeout
+
+    def quick_failed(self, failure: OidcgateError | None) -> None:
+        """A quick request came to nothing before a byte of its reply: the slow way answers it."""
+        message, self._quick_message = self._quick_message, None
+        if message is None or self.transport is None:
+            return
+        self.quick_failure = failure
+        self._messages.appendleft((message, EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _process_keepalive(self) -> None:
+        """A quick request under way is no idleness, although aiohttp's loop waits."""
+        if self._quick_message is not None:
+            self._next_keepalive_close_time = self.loop.time() + self._keepalive_timeout
+        super()._process_keepalive()
+
+    def close(self) -> None:
+        """As in aiohttp; a quick reply under way is completed first."""
+        if self._quick_message is None:
+            super().close()
+        else:
+            self._close = True
 
     def _head_pending(self, count: int) -> None:
         """A head has begun and is not complete: watch its size and its time."""
@@ -182,6 +301,7 @@ class DownstreamServer(web.Server):
 
     Args:
         handler: answers a request; returns ``Sent`` or an aiohttp response.
+        quick: is offered each request without a body first.
         head_limit: bytes of a request's head.
         most: connections in all.
         most_per_address: connections from one address, unless ``is_exempt`` says otherwise.
@@ -191,6 +311,7 @@ class DownstreamServer(web.Server):
     def __init__(
         self,
         handler: Callable[[web.BaseRequest], Any],
+        quick: Quick,
         *,
         head_limit: int,
         most: int,
@@ -199,6 +320,7 @@ class DownstreamServer(web.Server):
         is_exempt: Callable[[str], bool],
     ) -> None:
         super().__init__(handler, handler_cancellation=False)
+        self.quick = quick
         self.head_limit = head_limit
         self._most = most
         self._most_per_address = most_per_address

@@ -11,13 +11,13 @@ Edge: asyncio transports. Rules of this file:
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from oidcgate.errors import OidcgateError, ProviderUnreachable, RequestError, UpstreamError, UpstreamTimeout
 from oidcgate.net.downstream import Downstream
+from oidcgate.net.upload import Body, Upload
 from oidcgate.net.upstream import Pool, UpstreamConnection, UpstreamPools
 from oidcgate.proxy.chunked import LAST_CHUNK, ChunkedDecoder, ChunkError, encode_chunk
 from oidcgate.proxy.reply import MOST_HEAD, BadReply, Framing, Reply, ReplyRewriter
@@ -26,44 +26,48 @@ MOST_INTERIM = 10  # 1xx replies before the real one
 RETRYABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+OnDone = Callable[["Exchange"], None]
 OnUpgrade = Callable[["Exchange", bytes, bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """Time limits of an exchange, in seconds."""
+
+    header_timeout: float
+    idle_timeout: float
+    body_idle: float
 
 
 class Exchange:
     """
-    A request under way and its reply. ``done`` resolves when the reply is complete or has failed.
+    A request under way and its reply. ``on_done`` is called once, when the reply is complete or has failed.
+
+    What an exchange rarely changes stands as a class attribute: one is made for every request.
 
     Attributes:
         status: of the reply; 0 until its head has come.
         sent: bytes of head and body written to the browser.
         failure: why the reply did not come, or broke off.
+        is_stale: it failed because a pooled connection was dead before a byte of the reply.
+        upload: the request's body, while it is passed on.
     """
 
-    __slots__ = (
-        "_body_since",
-        "_decoder",
-        "_feed",
-        "_held",
-        "_http11",
-        "_interim",
-        "_left",
-        "_limits",
-        "_method",
-        "_on_upgrade",
-        "_rewriter",
-        "_since",
-        "connection",
-        "done",
-        "downstream",
-        "failure",
-        "is_stale",
-        "keep_alive",
-        "loop",
-        "sent",
-        "status",
-        "upload_full",
-        "uploading",
-    )
+    connection: UpstreamConnection | None = None
+    is_done = False
+    status = 0
+    sent = 0
+    failure: OidcgateError | None = None
+    is_stale = False
+    upload: Upload | None = None
+    on_upgrade: OnUpgrade | None = None
+    _framing: Framing | None = None  # None while the head is awaited
+    _reusable = True
+    _held = b""
+    _left = 0
+    _interim = 0
+    _decoder: ChunkedDecoder | None = None
+    _since = 0.0
 
     def __init__(
         self,
@@ -73,93 +77,87 @@ class Exchange:
         *,
         http11: bool,
         keep_alive: bool,
-        limits: "RelayLimits",
-        on_upgrade: OnUpgrade | None = None,
+        limits: RelayLimits,
+        on_done: OnDone,
     ) -> None:
         self.downstream = downstream
-        self.loop = downstream._loop
-        self.connection: UpstreamConnection | None = None
-        self.done: asyncio.Future[None] = self.loop.create_future()
-        self.status = 0
-        self.sent = 0
-        self.failure: OidcgateError | None = None
-        self.is_stale = False
         self.keep_alive = keep_alive
-        self.upload_full: asyncio.Future[None] | None = None
-        self.uploading = False
         self._rewriter = rewriter
         self._method = method
         self._http11 = http11
         self._limits = limits
-        self._on_upgrade = on_upgrade
-        self._feed: Callable[[bytes], None] = self._head
-        self._held = b""
-        self._left = 0
-        self._interim = 0
-        self._decoder: ChunkedDecoder | None = None
-        self._since = 0.0
-        self._body_since = 0.0
+        self._on_done = on_done
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self._method} {self.status or 'waiting'}{' done' if self.is_done else ''}>"
 
     # The upstream's side.
 
     def start(self, connection: UpstreamConnection, head: bytes) -> None:
         """Send the request's head (and a body that is already here) on a connection."""
         self.connection = connection
-        self._since = self.loop.time()
+        self._since = connection.loop.time()
         connection.sink = self
         self.downstream.writer_of_reply = self
-        connection.write(head)
+        if connection.transport is None:
+            connection.sink = None
+            self.upstream_lost(None)
+        else:
+            connection.transport.write(head)
 
     def upstream_data(self, data: bytes) -> None:
         """As ``upstream.Sink``."""
-        self._feed(data)
+        if self._framing is None:
+            self._head(data)
+        else:
+            self._body(data)
 
     def upstream_lost(self, error: Exception | None) -> None:
         """As ``upstream.Sink``: the end of a close-delimited body, or a failure."""
         connection, self.connection = self.connection, None
-        if self.done.done():
-            return
-        if self._feed == self._until_close and error is None:
-            self._finish_close()
+        if self._framing is Framing.CLOSE and error is None:
+            if self._http11:
+                self._write(LAST_CHUNK)
+            self._finish(reusable=False)
             return
         self.is_stale = not self.status and not self._held and connection is not None and connection.reused
         self.fail(UpstreamError(f"the upstream's connection ended early: {error or 'closed'}"))
 
     def upstream_writable(self) -> None:
         """As ``upstream.Sink``."""
-        waiter, self.upload_full = self.upload_full, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self.upload is not None:
+            self.upload.go_on()
 
     # The browser's side.
 
     def downstream_writable(self) -> None:
         """As ``downstream.Writer``."""
         if self.connection is not None and self.connection.transport is not None:
-            self._since = self.loop.time()
+            self._since = self.downstream.loop.time()
             self.connection.transport.resume_reading()
 
     def downstream_lost(self) -> None:
         """As ``downstream.Writer``."""
         self.fail(UpstreamError("the browser went away"))
 
-    def overdue(self, now: float) -> bool:
+    def overdue(self, now: float) -> None:
         """As ``downstream.Writer``: no head in time, no byte for too long, or a body that stalls."""
-        if self.done.done():
-            return False
-        if self._body_since and now - self._body_since > self._limits.body_idle:
+        limits, upload = self._limits, self.upload
+        if upload is not None and upload.waits_since and now - upload.waits_since > limits.body_idle:
             self.fail(RequestError("The request's body took too long.", status=408))
-        elif not self.status and not self._body_since and now - self._since > self._limits.header_timeout:
-            self.fail(UpstreamTimeout(f"no reply within {self._limits.header_timeout:g} s"))
-        elif self.status and now - self._since > self._limits.idle_timeout:
+        elif self.status and now - self._since > limits.idle_timeout:
             self.fail(UpstreamTimeout("no byte either way for too long"))
-        else:
-            return False
-        return True
+        elif not self.status and upload is None and now - self._since > limits.header_timeout:
+            self.fail(UpstreamTimeout(f"no reply within {limits.header_timeout:g} s"))
 
     def end(self, code: int, reason: str) -> None:
         """As ``downstream.Writer``."""
         self.fail(UpstreamError(f"the session ended: {reason} ({code})"))
+
+    def uploaded(self, now: float) -> None:
+        """The request's body is complete: from now on the reply is awaited."""
+        self.upload = None
+        self._since = now
 
     # The reply.
 
@@ -168,95 +166,82 @@ class Exchange:
             data, self._held = self._held + data, b""
         end = data.find(b"\r\n\r\n")
         if end < 0:
+            self._held = data
             if len(data) > MOST_HEAD:
                 self.fail(UpstreamError("the reply's head is too large"))
-            self._held = data
             return
-        head = data[:end]
+        head, rest = data[:end], data[end + 4 :]
         try:
             reply = self._rewriter.read(
                 head, method=self._method, client_http11=self._http11, keep_alive=self.keep_alive
             )
         except BadReply as error:
+            self._held = head
             self.fail(UpstreamError(f"a reply that may not be passed on: {error}"))
             return
         if reply.status < 200:
-            self._informational(reply, head, data[end + 4 :])
+            self._informational(reply.status, head, rest)
         else:
-            self._begin(reply, data[end + 4 :])
+            self._begin(reply, rest)
 
-    def _informational(self, reply: Reply, head: bytes, rest: bytes) -> None:
+    def _informational(self, status: int, head: bytes, rest: bytes) -> None:
         """1xx: a switch of protocols if it was asked for, else dropped (RFC 9110 §15.2)."""
         self._interim += 1
-        if reply.status == 101 and self._on_upgrade is not None:
+        if status == 101 and self.on_upgrade is not None:
             self.status = 101
-            self._on_upgrade(self, head, rest)
-        elif reply.status == 101 or self._interim > MOST_INTERIM:
+            self.on_upgrade(self, head, rest)
+        elif status == 101 or self._interim > MOST_INTERIM:
+            self._held = head
             self.fail(UpstreamError("an unasked switch of protocols, or too many interim replies"))
         elif rest:
             self._head(rest)
 
     def _begin(self, reply: Reply, rest: bytes) -> None:
         self.status = reply.status
-        if reply.framing is Framing.LENGTH:
-            self._left = reply.length
+        self._framing = framing = reply.framing
+        if framing is Framing.LENGTH:
             if len(rest) == reply.length:  # by far the most common: head and body came together
                 self._write(reply.head + rest)
                 self._finish(reusable=reply.reusable)
                 return
-            self._feed = self._by_length if reply.reusable else self._by_length_once
-        elif reply.framing is Framing.NONE:
-            self._write(reply.head)
-            self._finish(reusable=reply.reusable and not rest)
-            return
-        elif reply.framing is Framing.CHUNKED:
+            self._left = reply.length
+        elif framing is Framing.CHUNKED:
             self._decoder = ChunkedDecoder()
-            self._feed = self._by_chunks if reply.reusable else self._by_chunks_once
-        else:
-            self._feed = self._until_close
+        self._reusable = reply.reusable
         self._write(reply.head)
-        if rest or not (self._left or reply.framing is not Framing.LENGTH):
-            self._feed(rest)
+        if framing is Framing.NONE:
+            self._finish(reusable=reply.reusable and not rest)
+        elif rest:
+            self._body(rest)
 
-    def _by_length(self, data: bytes, *, reusable: bool = True) -> None:
-        surplus = len(data) > self._left
-        piece = data[: self._left] if surplus else data
-        self._left -= len(piece)
-        if piece:
+    def _body(self, data: bytes) -> None:
+        if self._framing is Framing.LENGTH:
+            surplus = len(data) > self._left
+            piece = data[: self._left] if surplus else data
+            self._left -= len(piece)
             self._write(piece)
-        if not self._left:
-            self._finish(reusable=reusable and not surplus)
+            if not self._left:
+                self._finish(reusable=self._reusable and not surplus)
+        elif self._framing is Framing.CHUNKED:
+            self._chunks(data)
+        else:
+            self._write(encode_chunk([data]) if self._http11 else data)
 
-    def _by_length_once(self, data: bytes) -> None:
-        self._by_length(data, reusable=False)
-
-    def _by_chunks(self, data: bytes, *, reusable: bool = True) -> None:
-        assert self._decoder is not None
+    def _chunks(self, data: bytes) -> None:
+        decoder = self._decoder
+        assert decoder is not None
         try:
-            pieces, surplus = self._decoder.feed(data)
+            pieces, surplus = decoder.feed(data)
         except ChunkError as error:
             self.fail(UpstreamError(f"a broken chunk: {error}"))
             return
-        done = self._decoder.is_done
         out = encode_chunk(pieces) if self._http11 else b"".join(pieces)
-        if done and self._http11:
+        if decoder.is_done and self._http11:
             out += LAST_CHUNK
         if out:
             self._write(out)
-        if done:
-            self._finish(reusable=reusable and not surplus)
-
-    def _by_chunks_once(self, data: bytes) -> None:
-        self._by_chunks(data, reusable=False)
-
-    def _until_close(self, data: bytes) -> None:
-        if data:
-            self._write(encode_chunk([data]) if self._http11 else data)
-
-    def _finish_close(self) -> None:
-        if self._http11:
-            self._write(LAST_CHUNK)
-        self._finish(reusable=False)
+        if decoder.is_done:
+            self._finish(reusable=self._reusable and not surplus)
 
     def _write(self, data: bytes) -> None:
         downstream = self.downstream
@@ -267,187 +252,150 @@ class Exchange:
         transport.write(data)
         if downstream.writing_paused and self.connection is not None and self.connection.transport is not None:
             self.connection.transport.pause_reading()
-        self._since = self.loop.time()
+        self._since = downstream.loop.time()
 
     def _finish(self, *, reusable: bool) -> None:
         connection, self.connection = self.connection, None
-        self._leave()
+        if self.upload is not None:  # the reply came before the body was complete
+            self.upload.stop()
+            self.keep_alive = reusable = False
+        self.downstream.writer_of_reply = None
         if connection is not None:
-            if reusable and not self.uploading:
-                if connection.transport is not None and self.downstream.writing_paused:
-                    connection.transport.resume_reading()
-                connection.release()
+            if reusable:
+                connection.release(self._since, resume=self.downstream.writing_paused)
             else:
                 connection.abort()
-        if not self.done.done():
-            self.done.set_result(None)
+        self.is_done = True
+        self._on_done(self)
 
     def fail(self, failure: OidcgateError) -> None:
         """Give up: the upstream's connection is cut, and a reply that has begun breaks off visibly."""
-        if self.done.done():
+        if self.is_done:
             return
         self.failure = failure
         connection, self.connection = self.connection, None
-        self._leave()
+        if self.upload is not None:
+            self.upload.stop()
+            self.keep_alive = False
+        if self.downstream.writer_of_reply is self:
+            self.downstream.writer_of_reply = None
         if connection is not None:
             connection.abort()
         if self.status >= 200:
             self._break_off()
-        self.done.set_result(None)
+        self.is_done = True
+        self._on_done(self)
+
+    def switched(self) -> None:
+        """A tunnel has taken over both connections."""
+        self.is_done = True
+        self._on_done(self)
 
     def _break_off(self) -> None:
         self.keep_alive = False
         transport = self.downstream.transport
         if transport is not None:
-            if self._http11:
+            if self._http11 and self._framing is not Framing.NONE:
                 transport.close()
             else:
                 transport.abort()  # HTTP/1.0 has no other sign that something is missing
 
-    def _leave(self) -> None:
-        if self.downstream.writer_of_reply is self:
-            self.downstream.writer_of_reply = None
-        self.upstream_writable()
 
-    # The body.
+class Waiting:
+    """An ``OnDone`` that a coroutine can wait for."""
 
-    async def upload(self, content: Any, *, chunked: bool, most: int) -> None:
-        """
-        Pass on the request's body as it comes, waiting for the upstream.
+    __slots__ = ("_ended",)
 
-        Args:
-            content: aiohttp's reader of the body.
-            chunked: how it is framed.
-            most: bytes allowed; 0 = no limit.
-        """
-        total = 0
-        self.uploading = True
-        self._body_since = self.loop.time()
-        try:
-            while not self.done.done() and (data := await content.readany()):
-                total += len(data)
-                if most and total > most:
-                    self.fail(RequestError("The request's body is too large.", status=413))
-                    return
-                await self._upload_piece(encode_chunk([data]) if chunked else data)
-        except (web.PayloadAccessError, HttpProcessingError, web.RequestPayloadError, ConnectionError) as error:
-            self.fail(RequestError(f"The request's body is malformed or broke off ({type(error).__name__})."))
-            return
-        self._body_since = 0.0
-        self._since = self.loop.time()
-        self.uploading = False
-        if chunked and self.connection is not None:
-            self.connection.write(LAST_CHUNK)
+    def __init__(self) -> None:
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def _upload_piece(self, data: bytes) -> None:
-        connection = self.connection
-        if connection is None:
-            return
-        connection.write(data)
-        if connection.writing_paused:
-            self._body_since = 0.0  # the upstream's slowness is not the client's
-            self._since = self.loop.time()
-            self.upload_full = self.loop.create_future()
-            await self.upload_full
-        self._body_since = self.loop.time()
+    def __call__(self, _exchange: Exchange) -> None:
+        """The exchange is over."""
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    async def ended(self) -> None:
+        """Wait for it."""
+        await self._ended
 
 
-class RelayLimits:
-    """Time limits of an exchange, in seconds."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request ready to be sent."""
 
-    __slots__ = ("body_idle", "header_timeout", "idle_timeout")
-
-    def __init__(self, *, header_timeout: float, idle_timeout: float, body_idle: float) -> None:
-        self.header_timeout = header_timeout
-        self.idle_timeout = idle_timeout
-        self.body_idle = body_idle
+    head: bytes
+    body: Body | None
+    retryable: bool
+    usable_until: float  # when the token in the head may no longer be sent, in seconds since the epoch
 
 
-async def relay(
-    exchange: Exchange,
-    request: web.BaseRequest,
-    head: bytes,
-    *,
+async def relay(make: Callable[[OnDone], Exchange], request: Request, *, pools: UpstreamPools, pool: Pool) -> Exchange:
+    """
+    Send a request and see its reply through; a failure is left in the exchange's ``failure``.
+
+    A request that may be repeated (RFC 9110 §9.2.2) is sent once more when a pooled connection turns out to be dead.
+
+    Args:
+        make: makes the exchange, once a try.
+    """
+    exchange = await _try(make, request, pool.take(), pools, pool)
+    if exchange.is_stale and request.retryable and exchange.downstream.transport is not None:
+        exchange = await _try(make, request, None, pools, pool)
+    return exchange
+
+
+async def _try(
+    make: Callable[[OnDone], Exchange],
+    request: Request,
+    connection: UpstreamConnection | None,
     pools: UpstreamPools,
     pool: Pool,
-    method: str,
-    chunked: bool,
-    has_body: bool,
-    expects_continue: bool,
-    most_body: int,
-    usable_until: float,
-) -> None:
-    """
-    Send a request and see its reply through. Failures are left in ``exchange.failure``.
-
-    A request without a body that may be repeated (RFC 9110 §9.2.2) is sent once more when a pooled connection turns
-    out to be dead.
-    """
-    connection = pool.take()
+) -> Exchange:
+    waiting = Waiting()
+    exchange = make(waiting)
     try:
         if connection is None:
-            connection = await pools.connect(pool)
-            check_usable(connection, usable_until)
-        if has_body:
-            await _with_body(
-                exchange,
-                connection,
-                request,
-                head,
-                chunked=chunked,
-                expects_continue=expects_continue,
-                most_body=most_body,
-            )
-            return
-        exchange.start(connection, head)
-        await exchange.done
-        if exchange.is_stale and method in RETRYABLE and exchange.downstream.transport is not None:
-            exchange.done = exchange.loop.create_future()
-            exchange.failure, exchange.is_stale = None, False
-            connection = await pools.connect(pool)
-            check_usable(connection, usable_until)
-            exchange.start(connection, head)
-            await exchange.done
+            connection = await dial(pools, pool, request.usable_until)
     except OidcgateError as error:
         exchange.failure = error
+        return exchange
+    if request.body is None:
+        exchange.start(connection, request.head)
+    else:
+        _send_body(exchange, connection, request.head, request.body)
+    await waiting.ended()
+    return exchange
 
 
-def check_usable(connection: UpstreamConnection, usable_until: float) -> None:
+async def dial(pools: UpstreamPools, pool: Pool, usable_until: float) -> UpstreamConnection:
     """
-    Dialling takes time: look once more whether the token is still good, since one past its time goes nowhere.
+    A new connection. Dialling takes time: the token is looked at once more, since one past its time goes nowhere.
 
     Raises:
-        ProviderUnreachable: it ran out meanwhile; the next request has a new one.
+        UpstreamError: nobody answers.
+        ProviderUnreachable: the token ran out meanwhile; the next request has a new one.
     """
+    connection = await pools.connect(pool)
     if time.time() >= usable_until:
         connection.abort()
         raise ProviderUnreachable("the token ran out while the upstream was dialled")
+    return connection
 
 
-async def _with_body(
-    exchange: Exchange,
-    connection: UpstreamConnection,
-    request: web.BaseRequest,
-    head: bytes,
-    *,
-    chunked: bool,
-    expects_continue: bool,
-    most_body: int,
-) -> None:
-    content = request.content
-    if content.is_eof() and not chunked:  # it came together with its head: one write, no task
+def _send_body(exchange: Exchange, connection: UpstreamConnection, head: bytes, body: Body) -> None:
+    content = body.content
+    if content.is_eof() and not body.chunked:  # it came together with its head: one write, no task
         exchange.start(connection, head + content.read_nowait())
-        await exchange.done
         return
-    if expects_continue and exchange.downstream.transport is not None and not content.is_eof():
-        exchange.downstream.transport.write(CONTINUE)
+    transport = exchange.downstream.transport
+    if body.expects_continue and transport is not None and not content.is_eof():
+        transport.write(CONTINUE)
+    exchange.upload = Upload(connection, body, on_done=exchange.uploaded, on_failure=exchange.fail)
     exchange.start(connection, head)
-    pump = exchange.loop.create_task(
-        exchange.upload(content, chunked=chunked, most=most_body), name=f"upload to {connection.pool.address}"
-    )
-    try:
-        await exchange.done
-    finally:
-        if not pump.done():
-            exchange.keep_alive = False
-            pump.cancel()
+    if exchange.upload is not None:
+        exchange.upload.start()
+
+
+def body_of(request: web.BaseRequest, *, chunked: bool, expects_continue: bool, most: int) -> Body:
+    """The body of a request, ready to be passed on."""
+    return Body(request.content, chunked=chunked, expects_continue=expects_continue, most=most)

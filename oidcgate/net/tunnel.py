@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from oidcgate.errors import OidcgateError, UpstreamError
 from oidcgate.net.downstream import Downstream
-from oidcgate.net.relay import Exchange, check_usable
+from oidcgate.net.relay import Exchange, OnDone, Request, Waiting, dial
 from oidcgate.net.upstream import Pool, UpstreamConnection, UpstreamPools
 from oidcgate.proxy.websocket import FrameTracker, Handshake, check_accepted, close_frame
 
@@ -127,12 +127,10 @@ class Tunnel:
             self.downstream.transport.close()
         self._finish()
 
-    def overdue(self, now: float) -> bool:
+    def overdue(self, now: float) -> None:
         """As ``downstream.Writer``."""
-        if now - self._active <= self._idle_timeout:
-            return False
-        self.end(1001, "nothing was sent for too long")
-        return True
+        if now - self._active > self._idle_timeout:
+            self.end(1001, "nothing was sent for too long")
 
     def end(self, code: int, reason: str) -> None:
         """Close both sides with a close frame (RFC 6455 §5.5.1), each where its frame under way ends."""
@@ -187,17 +185,23 @@ class Tunnel:
 
 
 async def open_tunnel(
-    exchange: Exchange, head: bytes, *, pools: UpstreamPools, pool: Pool, usable_until: float
-) -> None:
-    """Dial the UI, send the handshake, and see its answer through; a ``Switch`` takes over at its 101."""
+    make: Callable[[OnDone], Exchange], request: Request, *, pools: UpstreamPools, pool: Pool, switch: "Switch"
+) -> Exchange:
+    """Dial the UI, send the handshake, and see its answer through; ``switch`` takes over at its 101."""
+    waiting = Waiting()
+    exchange = make(waiting)
+    exchange.on_upgrade = switch
     try:
-        connection = await pools.connect(pool)
-        check_usable(connection, usable_until)
+        connection = await dial(pools, pool, request.usable_until)
     except OidcgateError as error:
         exchange.failure = error
-        return
-    exchange.start(connection, head)
-    await exchange.done
+        return exchange
+    exchange.start(connection, request.head)
+    await waiting.ended()
+    if switch.tunnel is not None:
+        await switch.tunnel.done
+        exchange.sent = switch.tunnel.sent
+    return exchange
 
 
 class Switch:
@@ -230,7 +234,7 @@ class Switch:
         downstream.tunnel = tunnel
         if rest:
             tunnel.upstream_data(rest)
-        exchange.done.set_result(None)
+        exchange.switched()
 
 
 def agreed(fields: dict[bytes, list[bytes]]) -> bytes:

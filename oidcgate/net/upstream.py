@@ -38,10 +38,11 @@ class Sink(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One connection to a UI; ``sink`` is None while it is idle."""
 
-    __slots__ = ("idle_since", "pool", "reused", "sink", "transport", "writing_paused")
+    __slots__ = ("idle_since", "loop", "pool", "reused", "sink", "transport", "writing_paused")
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "Pool", loop: asyncio.AbstractEventLoop) -> None:
         self.pool = pool
+        self.loop = loop
         self.sink: Sink | None = None
         self.transport: asyncio.Transport | None = None
         self.reused = False
@@ -89,11 +90,21 @@ class UpstreamConnection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.write(data)
 
-    def release(self) -> None:
-        """The request is over and the connection may serve another."""
+    def release(self, now: float, *, resume: bool = False) -> None:
+        """
+        The request is over and the connection may serve another.
+
+        Args:
+            now: the event loop's time.
+            resume: reading may be paused for the sake of the browser that was served.
+        """
         self.sink = None
-        if self.transport is not None:
+        transport = self.transport
+        if transport is not None:
+            if resume:
+                transport.resume_reading()
             self.reused = True
+            self.idle_since = now
             self.pool.keep(self)
 
     def abort(self) -> None:
@@ -179,11 +190,11 @@ class Pool:
             async with asyncio.timeout(self._connect_timeout):
                 if self.address.path:
                     _, connection = await loop.create_unix_connection(
-                        lambda: UpstreamConnection(self), self.address.path
+                        lambda: UpstreamConnection(self, loop), self.address.path
                     )
                 else:
                     _, connection = await loop.create_connection(
-                        lambda: UpstreamConnection(self),
+                        lambda: UpstreamConnection(self, loop),
                         self.address.host,
                         self.address.port,
                         ssl=self._tls,
@@ -201,7 +212,6 @@ class Pool:
         if transport is None or transport.is_closing() or len(self.idle) >= MOST_IDLE:
             connection.abort()
             return
-        connection.idle_since = asyncio.get_running_loop().time()
         self.idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:

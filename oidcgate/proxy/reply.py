@@ -9,8 +9,8 @@ Pure. Rules of this file:
 """
 
 import re
-from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from oidcgate.inbound import TOKEN
 from oidcgate.session.cookies import folded
@@ -67,8 +67,7 @@ class BadReply(ValueError):
     """The head is not one that may be passed on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """
     A reply ready for the browser.
 
@@ -77,7 +76,7 @@ class Reply:
     """
 
     status: int
-    head: bytes = field(repr=False)
+    head: bytes
     framing: Framing
     length: int
     reusable: bool

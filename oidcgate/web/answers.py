@@ -18,7 +18,7 @@ from oidcgate.web import texts
 from oidcgate.web.pages import Action, Page, json_response, own_headers, redirect
 
 if TYPE_CHECKING:
-    from oidcgate.web.gate import Inbound
+    from oidcgate.web.facts import Inbound
 
 OwnPages = Callable[["Inbound"], Awaitable[web.Response]]
 

@@ -28,7 +28,7 @@ from oidcgate.session.attempt import Attempt
 from oidcgate.web import texts
 from oidcgate.web.answers import RETRY_AFTER, note
 from oidcgate.web.attempts import Attempts
-from oidcgate.web.gate import Inbound
+from oidcgate.web.facts import Inbound
 from oidcgate.web.pages import Action, Page, redirect, start_page
 from oidcgate.web.providers import Providers
 from oidcgate.web.sessions import Sessions

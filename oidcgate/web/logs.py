@@ -10,17 +10,45 @@ import asyncio
 import json
 import logging
 import os
+import re
 import sys
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from oidcgate.proxy.ui import Preset
 
 FLUSH_AFTER = 0.25  # seconds a row may wait
 FLUSH_ROWS = 256
+PLAIN_TEXT = re.compile(r"[ !#-\[\]-~]*")  # needs no escape in JSON (RFC 8259 §7)
 
-# seconds since the epoch, preset, site, user, method, target, status, bytes, seconds, address, sequence number
-Row = tuple[float, Preset | None, str, str, str, str, int, int, float, str, int]
+# seconds since the epoch, site, user, method, target, status, bytes, seconds, address, sequence number
+Row = tuple[float, "LoggedSite | None", str, str, str, int, int, float, str, int]
+
+
+class LoggedSite(Protocol):
+    """What the log needs of a site."""
+
+    @property
+    def authority(self) -> str:
+        """Its host."""
+
+    @property
+    def preset(self) -> Preset:
+        """What its UI keeps secret in paths."""
+
+
+class Sequence:
+    """Numbers requests."""
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def next(self) -> int:
+        """The next number."""
+        self.last += 1
+        return self.last
 
 
 def timestamp(now: float) -> str:
@@ -82,6 +110,7 @@ class AccessLog:
         self._descriptor = descriptor
         self._rows: list[Row] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._seconds = Seconds()
 
     def request_id(self, sequence: int) -> str:
         """The id shown on error pages and in the log."""
@@ -105,28 +134,49 @@ class AccessLog:
         rows, self._rows = self._rows, []
         if not rows or self._descriptor is None:
             return
-        text = "".join([self._format(row, self.request_id(row[10])) for row in rows])
+        seconds, run = self._seconds.format, self._run
+        text = "".join([self._format(row, seconds(row[0]), f"{run}-{row[9]:x}") for row in rows])
         data = text.encode("utf-8", "replace")
         while data:
             data = data[os.write(self._descriptor, data) :]
 
 
-def _json_line(row: Row, request_id: str) -> str:
-    now, preset, site, user, method, target, status, count, seconds, address, _ = row
-    path = json.dumps(shown_path(preset, target))
+class Seconds:
+    """Formats times that come in order: the part down to the second is made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = ""
+
+    def format(self, now: float) -> str:
+        """As ``timestamp``."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._text}.{int((now - second) * 1000):03d}Z"
+
+
+def quoted(text: str) -> str:
+    """A JSON string; what needs no escape is only put into quotes."""
+    return f'"{text}"' if PLAIN_TEXT.fullmatch(text) else json.dumps(text)
+
+
+def _json_line(row: Row, when: str, request_id: str) -> str:
+    _, site, user, method, target, status, count, seconds, address, _ = row
     return (
-        f'{{"time":"{timestamp(now)}","kind":"access","id":"{request_id}","site":{json.dumps(site)},'
-        f'"user":{json.dumps(user)},"method":"{method}","path":{path},"status":{status},"bytes":{count},'
-        f'"seconds":{seconds:.4f},"address":"{address}"}}\n'
+        f'{{"time":"{when}","kind":"access","id":"{request_id}","site":"{site.authority if site else ""}",'
+        f'"user":{quoted(user)},"method":"{method}","path":{quoted(shown_path(site, target))},"status":{status},'
+        f'"bytes":{count},"seconds":{seconds:.4f},"address":"{address}"}}\n'
     )
 
 
-def _console_line(row: Row, request_id: str) -> str:
-    now, preset, _, user, method, target, status, count, seconds, _, _ = row
-    path = shown_path(preset, target)
-    return f"{timestamp(now)[11:23]} {status} {method:6} {path} {user or '-'} {count} B {seconds:.3f} s {request_id}\n"
+def _console_line(row: Row, when: str, request_id: str) -> str:
+    _, site, user, method, target, status, count, seconds, _, _ = row
+    path = shown_path(site, target)
+    return f"{when[11:23]} {status} {method:6} {path} {user or '-'} {count} B {seconds:.3f} s {request_id}\n"
 
 
-def shown_path(preset: Preset | None, target: str) -> str:
+def shown_path(site: LoggedSite | None, target: str) -> str:
     """A target as the log may show it."""
-    return preset.logged(target) if preset is not None else target.partition("?")[0]
+    return site.preset.logged(target) if site is not None else target.partition("?")[0]

@@ -17,7 +17,7 @@ from oidcgate.oidc.logout import end_session_url
 from oidcgate.policy import Crossing
 from oidcgate.session.csrf import is_genuine, masked
 from oidcgate.web import answers, texts
-from oidcgate.web.gate import Gate, Inbound
+from oidcgate.web.facts import FactsTable, Inbound
 from oidcgate.web.login import LoginPages
 from oidcgate.web.logs import AccessLog
 from oidcgate.web.pages import Action, Page, json_response, redirect
@@ -36,7 +36,7 @@ class OwnPages:
 
     def __init__(
         self,
-        gate: Gate,
+        facts: FactsTable,
         login: LoginPages,
         providers: Providers,
         storage: GateStorage,
@@ -44,7 +44,7 @@ class OwnPages:
         *,
         prefix: str,
     ) -> None:
-        self._gate = gate
+        self._facts = facts
         self._login = login
         self._providers = providers
         self._log = access_log
@@ -93,7 +93,7 @@ class OwnPages:
         return answers.finished(inbound, json_response(404, {"error": "not_found", "message": texts.NOT_FOUND[1]}))
 
     async def _start(self, inbound: Inbound) -> web.Response:
-        return await self._login.start(inbound, self._id(inbound), self._gate.client_address(inbound))
+        return await self._login.start(inbound, self._id(inbound), self._facts.client_address(inbound))
 
     async def _callback(self, inbound: Inbound) -> web.Response:
         provider_id = inbound.path.removeprefix(f"{self._prefix}/callback").removeprefix("/")

@@ -29,13 +29,15 @@ from oidcgate.stores.memory import MemoryStore
 from oidcgate.stores.sqlite import SqliteStore
 from oidcgate.web.admin import admin_app
 from oidcgate.web.attempts import Attempts
+from oidcgate.web.facts import FactsTable
 from oidcgate.web.gate import Gate
 from oidcgate.web.grants import Grants
 from oidcgate.web.keys import load_ring
 from oidcgate.web.login import LoginPages
-from oidcgate.web.logs import AccessLog
+from oidcgate.web.logs import AccessLog, Sequence
 from oidcgate.web.ownpages import OwnPages
 from oidcgate.web.providers import Providers
+from oidcgate.web.quick import QuickWay
 from oidcgate.web.sessions import Live, Sessions
 from oidcgate.web.site import make_site, sites_by_authority
 from oidcgate.web.storage import GateStorage
@@ -100,25 +102,28 @@ class GateServer:
         self.sessions = Sessions(store, ring, self.grants, limits, on_end=self._session_ended)
         self.access_log = AccessLog(run=run, form=config.log.format, descriptor=self._access_descriptor)
         trusted = parse_networks(config.trusted_proxies)
+        facts = FactsTable(sites_by_authority(self.sites), trusted=trusted, head_limit=config.limits.head)
+        sequence = Sequence()
         self.gate = Gate(
-            sites_by_authority(self.sites),
+            facts,
             self.sessions,
             self.access_log,
+            sequence,
             prefix=config.prefix,
-            trusted=trusted,
-            head_limit=config.limits.head,
             body_limit=config.limits.body,
         )
+        self.quick = QuickWay(facts, self.sessions, self.access_log, sequence, prefix=config.prefix)
         login = LoginPages(self.sessions, self.providers, Attempts(store, ring), prefix=config.prefix)
         storage = GateStorage(self.sessions)
-        self.gate.own_pages = OwnPages(self.gate, login, self.providers, storage, self.access_log, prefix=config.prefix)
+        self.gate.own_pages = OwnPages(facts, login, self.providers, storage, self.access_log, prefix=config.prefix)
         self.downstream = DownstreamServer(
             self.gate.handle,
+            self.quick,
             head_limit=config.limits.head,
             most=config.limits.connections,
             most_per_address=config.limits.per_address,
             header_timeout=config.limits.header_timeout,
-            is_exempt=self.gate.is_trusted,
+            is_exempt=facts.is_trusted,
         )
 
     async def _listen(self, listen: Listen) -> None:
@@ -229,6 +234,7 @@ class GateServer:
             drain: seconds that may take.
         """
         self.gate.draining = True
+        self.quick.is_open = False
         for listener in self._listeners:
             listener.close()
         for connection in self.connections():

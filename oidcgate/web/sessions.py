@@ -38,6 +38,7 @@ class Live:
         fresh_until: until when it may be used without another look (seconds since the epoch).
         seen: when a request or a websocket's byte last came.
         over: why it ended; empty while it goes on.
+        user: how the log names the person.
         admitted: whether the person may use the site, as last decided; None = not yet for this token.
     """
 
@@ -53,6 +54,7 @@ class Live:
         "seen",
         "session",
         "shared",
+        "user",
     )
 
     def __init__(self, handle: bytes, session: Session, shared: SharedGrant, now: float) -> None:
@@ -66,6 +68,7 @@ class Live:
         self.bearer = shared.bearer
         self.fresh_until = 0.0
         self._revision = -1
+        self.user = shared.grant.claims.email or shared.grant.claims.subject
 
     def __repr__(self) -> str:
         return f"<Live {self.session.key[:16]}{' over: ' + self.over if self.over else ''}>"

@@ -31,11 +31,8 @@ class SiteRuntime:
     rewriter: ReplyRewriter
     limits: RelayLimits
     kept_cookies: tuple[bytes, ...]
-
-    @property
-    def restricts(self) -> bool:
-        """Whether there are rules by path."""
-        return bool(self.config.access.rules)
+    sends_token: bool
+    restricts: bool  # whether there are rules by path
 
     def ui_cookie_expiries(self) -> list[str]:
         """Set-Cookie values that remove the UI's own login cookies, which would only confuse it."""
@@ -65,6 +62,8 @@ def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
             idle_timeout=site.upstream.idle_timeout,
             body_idle=config.limits.body_idle,
         ),
+        sends_token=site.identity == "token",
+        restricts=bool(site.access.rules),
         kept_cookies=tuple(name.encode() for name in preset.token_cookies),
     )
 

@@ -14,7 +14,7 @@ from oidcgate.session.cookies import expire_cookie, set_cookie
 from oidcgate.web.sessions import Sessions
 
 if TYPE_CHECKING:
-    from oidcgate.web.gate import Inbound
+    from oidcgate.web.facts import Inbound
 
 INBOUND_KEY = "oidcgate_inbound"
 

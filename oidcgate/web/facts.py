@@ -1,0 +1,145 @@
+"""
+First stop: what a request's head says, and what follows from it for one site.
+
+Pure but for what it holds. Everything that depends on the header block alone is worked out once and remembered, since
+browsers and pollers send the same block again and again with another target.
+"""
+
+from dataclasses import dataclass, field
+
+from aiohttp import HttpVersion11, web
+
+from oidcgate.errors import RequestError
+from oidcgate.inbound import Head, RawHeaders, check_request_line, is_navigation, read_head
+from oidcgate.net.downstream import Downstream
+from oidcgate.policy import Crossing, crossing
+from oidcgate.proxy.forwarded import Network, client_address, forwarding_lines, is_trusted
+from oidcgate.proxy.headers import end_to_end
+from oidcgate.session.cookies import find_cookie
+from oidcgate.web.sessions import Live
+from oidcgate.web.site import SiteRuntime
+
+MOST_REMEMBERED = 4096  # header blocks
+LINE_COST = 4  # bytes of ": " and CRLF
+
+
+@dataclass(slots=True)
+class Facts:
+    """
+    All that follows from a header block alone.
+
+    Attributes:
+        handle: the session cookie's value, if there is exactly one well-formed.
+        block: the end-to-end headers that go on.
+        how: where the request comes from, as the browser tells.
+        opens_page: whether a person opens a page, were it a GET.
+        is_quick: whether the usual GET with these headers needs no further look.
+    """
+
+    head: Head
+    site: SiteRuntime
+    handle: bytes | None = field(repr=False)
+    block: bytes = field(repr=False)
+    how: Crossing
+    opens_page: bool
+    is_quick: bool
+
+
+@dataclass(slots=True)
+class Inbound:
+    """One request on its way through the stops."""
+
+    request: web.BaseRequest
+    downstream: Downstream
+    facts: Facts
+    method: str
+    target: str
+    path: str
+    sequence: int
+    began: float
+    live: Live | None = None
+
+    @property
+    def navigates(self) -> bool:
+        """Whether a person is opening a page, as opposed to a script fetching data."""
+        return self.facts.opens_page and self.method in ("GET", "HEAD") and not self.is_api
+
+    @property
+    def is_api(self) -> bool:
+        """Whether the UI's scripts fetch this path."""
+        return self.facts.site.preset.is_api(self.path)
+
+
+class FactsTable:
+    """Reads header blocks; remembers those that can be."""
+
+    def __init__(self, sites: dict[str, SiteRuntime], *, trusted: tuple[Network, ...], head_limit: int) -> None:
+        self._sites = sites
+        self._trusted = trusted
+        self._head_limit = head_limit
+        self._known: dict[RawHeaders, Facts] = {}
+        self._forwarding: dict[tuple[str, bytes, str], bytes] = {}
+        self.known = self._known.get  # the quick way's only call
+
+    def read(self, request: web.BaseRequest) -> Facts:
+        """
+        The facts of a request.
+
+        Raises:
+            RequestError: 400, 405, 417, 421 or 431.
+        """
+        raw, version = request.raw_headers, request.version
+        check_request_line(request.method, request.raw_path, version)
+        facts = self._known.get(raw) if version == HttpVersion11 else None
+        if facts is None:
+            facts = self._gather(raw, version)
+            if version == HttpVersion11 and not facts.head.has_body and not facts.head.upgrade:
+                if len(self._known) >= MOST_REMEMBERED:
+                    self._known.clear()
+                self._known[raw] = facts
+        return facts
+
+    def _gather(self, raw: RawHeaders, version: tuple[int, int]) -> Facts:
+        if sum(len(name) + len(value) + LINE_COST for name, value in raw) > self._head_limit:
+            raise RequestError("The request's headers are too large.", status=431)
+        head = read_head(raw, version)
+        site = self._sites.get(head.authority.removesuffix("."))
+        if site is None:
+            raise RequestError("No site of this gate has that host name.", status=421)
+        own = site.names.session
+        handle = find_cookie(head.cookie, own)
+        how = crossing(head, site.origin)
+        return Facts(
+            head=head,
+            site=site,
+            handle=handle,
+            block=end_to_end(raw, head, own=own, others=site.kept_cookies, websocket=head.upgrade == b"websocket"),
+            how=how,
+            opens_page=is_navigation("GET", head),
+            is_quick=handle is not None and how in (Crossing.SAME, Crossing.PLAIN) and not site.restricts,
+        )
+
+    def forwarding(self, head: Head, site: SiteRuntime, peer: str) -> bytes:
+        """Our forwarding headers; remembered by peer, chain and site, which hardly change on one connection."""
+        key = (peer, head.forwarded_for if self._trusted else b"", site.authority)
+        lines = self._forwarding.get(key)
+        if lines is None:
+            if len(self._forwarding) >= MOST_REMEMBERED:
+                self._forwarding.clear()
+            shown = "127.0.0.1" if peer == "unix" else peer
+            client = client_address(peer, head.forwarded_for, self._trusted)
+            lines = self._forwarding[key] = forwarding_lines(
+                peer=shown,
+                client=shown if client == peer else client,
+                scheme=site.scheme,
+                authority=site.authority,
+            )
+        return lines
+
+    def client_address(self, inbound: Inbound) -> str:
+        """Where the person is, as far as trusted proxies tell."""
+        return client_address(inbound.downstream.address, inbound.facts.head.forwarded_for, self._trusted)
+
+    def is_trusted(self, address: str) -> bool:
+        """Whether an address is a configured proxy's."""
+        return address == "unix" or is_trusted(address, self._trusted)
