@@ -172,9 +172,12 @@ class Exchange:
             return
         head, rest = data[:end], data[end + 4 :]
         try:
-            reply = self._rewriter.read(
-                head, method=self._method, client_http11=self._http11, keep_alive=self.keep_alive
-            )
+            if self._http11 and self.keep_alive and self._method == "GET":
+                reply = self._rewriter.read_usual(head)
+            else:
+                reply = self._rewriter.read(
+                    head, method=self._method, client_http11=self._http11, keep_alive=self.keep_alive
+                )
         except BadReply as error:
             self._held = head
             self.fail(UpstreamError(f"a reply that may not be passed on: {error}"))

@@ -105,7 +105,11 @@ class UpstreamConnection(asyncio.Protocol):
                 transport.resume_reading()
             self.reused = True
             self.idle_since = now
-            self.pool.keep(self)
+            idle = self.pool.idle
+            if len(idle) < MOST_IDLE and not transport.is_closing():
+                idle.append(self)
+            else:
+                self.abort()
 
     def abort(self) -> None:
         """Cut the connection; nothing more is told to the sink."""
@@ -205,14 +209,6 @@ class Pool:
         except (OSError, ssl.SSLError, UnicodeError) as error:
             raise UpstreamUnreachable(f"{self.address}: {error}") from error
         return connection
-
-    def keep(self, connection: UpstreamConnection) -> None:
-        """Take a connection back."""
-        transport = connection.transport
-        if transport is None or transport.is_closing() or len(self.idle) >= MOST_IDLE:
-            connection.abort()
-            return
-        self.idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
         """A connection has ended."""

@@ -5,7 +5,7 @@ Pure. Rules of this file:
 - What a strict parser would not accept is never passed on; it becomes a 502 (RFC 9112 §4, §5).
 - Framing is always ours: Content-Length where it is known, else chunked.
 - Header lines repeat from reply to reply, so each is judged once and the verdict is kept in a bounded table; a head
-  costs a look-up a line.
+  costs a look-up a line. Whole heads repeat too, but for their Date: then it costs one look-up.
 """
 
 import re
@@ -23,6 +23,12 @@ MOST_LINE_REMEMBERED = 512  # bytes; longer ones are judged each time
 STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
 FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 LENGTH = re.compile(rb"[0-9]{1,18}")
+DATE_BEGIN = b"\r\nDate: "
+DATE = re.compile(rb"\r\nDate: [A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+DATE_SIZE = 37  # bytes of such a line (RFC 9110 §5.6.7), its own CRLF in front
+MOST_HEADS = 1024  # remembered
+MOST_HEAD_REMEMBERED = 2048  # bytes
+END = b"\r\n\r\n"
 
 # What a line turned out to be, as bits, so that one OR a line gathers them.
 COMES_WITH_LENGTH = 1
@@ -80,6 +86,7 @@ class Reply(NamedTuple):
     framing: Framing
     length: int
     reusable: bool
+    repeats: bool = False  # whether nothing in it is a secret or depends on more than the head
 
 
 class ReplyRewriter:
@@ -99,6 +106,37 @@ class ReplyRewriter:
         self._own = folded(own)
         self._lines: dict[bytes, tuple[int, bytes]] = {}
         self._statuses: dict[bytes, tuple[int, bytes, bool]] = {}
+        self._heads: dict[bytes, Reply] = {}  # of usual replies, less the Date and the end
+        self._date = b""  # the last one seen to be well-formed
+
+    def read_usual(self, head: bytes) -> Reply:
+        """
+        As ``read``, for a GET whose browser speaks HTTP/1.1 and stays connected.
+
+        Raises:
+            BadReply: it must not be passed on.
+        """
+        at = head.find(DATE_BEGIN)
+        date = head[at : at + DATE_SIZE]
+        if at < 0 or (date != self._date and not self._is_date(date)):
+            return self.read(head, method="GET")
+        key = head[:at] + head[at + DATE_SIZE :]
+        known = self._heads.get(key)
+        if known is None:
+            known = self.read(key, method="GET")
+            known = known._replace(head=known.head[: -len(END)])
+            if known.repeats and len(key) <= MOST_HEAD_REMEMBERED:
+                if len(self._heads) >= MOST_HEADS:
+                    self._heads.clear()
+                self._heads[key] = known
+        status, text, framing, length, reusable, _ = known
+        return Reply(status, text + date + END, framing, length, reusable)
+
+    def _is_date(self, date: bytes) -> bool:
+        if DATE.fullmatch(date) is None:
+            return False
+        self._date = date
+        return True
 
     def read(self, head: bytes, *, method: str, client_http11: bool = True, keep_alive: bool = True) -> Reply:
         """
@@ -128,6 +166,7 @@ class ReplyRewriter:
             framing=framing,
             length=max(length, 0),
             reusable=not flags & CLOSES and framing is not Framing.CLOSE,
+            repeats=not flags & EACH_TIME,
         )
 
     def _status(self, line: bytes) -> tuple[int, bytes, bool]:

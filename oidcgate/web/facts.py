@@ -12,6 +12,7 @@ from aiohttp import HttpVersion11, web
 from oidcgate.errors import RequestError
 from oidcgate.inbound import Head, RawHeaders, check_request_line, is_navigation, read_head
 from oidcgate.net.downstream import Downstream
+from oidcgate.net.upstream import Pool
 from oidcgate.policy import Crossing, crossing
 from oidcgate.proxy.forwarded import Network, client_address, forwarding_lines, is_trusted
 from oidcgate.proxy.headers import end_to_end
@@ -20,6 +21,9 @@ from oidcgate.web.sessions import Live
 from oidcgate.web.site import SiteRuntime
 
 MOST_REMEMBERED = 4096  # header blocks
+MOST_TAILS = 16  # peers that send the very same block, such as a proxy's addresses
+FIRST_LINE_END = b" HTTP/1.1\r\n"
+NOBODY = bytes(8)  # in place of a handle, to choose a replica
 LINE_COST = 4  # bytes of ": " and CRLF
 
 
@@ -34,6 +38,8 @@ class Facts:
         how: where the request comes from, as the browser tells.
         opens_page: whether a person opens a page, were it a GET.
         is_quick: whether the usual GET with these headers needs no further look.
+        pool: the replica that serves this handle.
+        tails: all of the outbound head but its first line, bearer and end, by the peer's address.
     """
 
     head: Head
@@ -43,6 +49,8 @@ class Facts:
     how: Crossing
     opens_page: bool
     is_quick: bool
+    pool: Pool
+    tails: dict[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True)
@@ -117,7 +125,18 @@ class FactsTable:
             how=how,
             opens_page=is_navigation("GET", head),
             is_quick=handle is not None and how in (Crossing.SAME, Crossing.PLAIN) and not site.restricts,
+            pool=site.pools.for_handle(handle or NOBODY),
         )
+
+    def tail(self, facts: Facts, peer: str) -> bytes:
+        """What follows a bodiless request's first line, but for the bearer and the end; remembered with the facts."""
+        tail = facts.tails.get(peer)
+        if tail is None:
+            if len(facts.tails) >= MOST_TAILS:
+                facts.tails.clear()
+            lines = self.forwarding(facts.head, facts.site, peer)
+            tail = facts.tails[peer] = FIRST_LINE_END + facts.pool.host_line + facts.block + lines
+        return tail
 
     def forwarding(self, head: Head, site: SiteRuntime, peer: str) -> bytes:
         """Our forwarding headers; remembered by peer, chain and site, which hardly change on one connection."""

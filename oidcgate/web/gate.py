@@ -38,8 +38,6 @@ from oidcgate.web.facts import FactsTable, Inbound
 from oidcgate.web.logs import AccessLog, Sequence
 from oidcgate.web.sessions import Sessions
 
-NOBODY = bytes(8)  # in place of a handle, to choose a replica
-
 
 class Gate:
     """
@@ -94,7 +92,7 @@ class Gate:
         response = answers.plain_refusal(error, self._log.request_id(sequence))
         address = getattr(request.protocol, "address", "")
         method = request.method if request.method.isalpha() else "-"
-        self._log.add((began, None, "", method, "", error.status, 0, time.time() - began, address, sequence))
+        self._log.add((began, None, '""', method, "", error.status, 0, time.time() - began, address, sequence))
         return response
 
     # Second stop: the session; then where to.
@@ -176,7 +174,7 @@ class Gate:
                 expects_continue=head.expects_continue and request.version == HttpVersion11,
                 most=self._body_limit,
             )
-        pool = site.pools.for_handle(facts.handle or NOBODY)
+        pool = facts.pool
         exchange = await relay(
             self._exchanges(inbound, keep_alive=keep_alive),
             self._outbound(inbound, pool, framing_line(head, inbound.method), body),
@@ -227,7 +225,7 @@ class Gate:
             idle_timeout=site.limits.idle_timeout,
             on_use=live.use if live is not None else lambda: None,
         )
-        pool = site.pools.for_handle(facts.handle or NOBODY)
+        pool = facts.pool
         exchange = await open_tunnel(
             self._exchanges(inbound, keep_alive=False),
             self._outbound(inbound, pool, handshake.lines(), None),
@@ -262,7 +260,7 @@ class Gate:
         raise error
 
     def _logged(self, inbound: Inbound, status: int, count: int) -> None:
-        user = inbound.live.user if inbound.live is not None else ""
+        user = inbound.live.user if inbound.live is not None else '""'
         seconds = time.time() - inbound.began
         address = inbound.downstream.address
         site, method, target = inbound.facts.site, inbound.method, inbound.target

@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import os
-import re
 import sys
 import time
 from typing import Any, Protocol
@@ -19,9 +18,9 @@ from oidcgate.proxy.ui import Preset
 
 FLUSH_AFTER = 0.25  # seconds a row may wait
 FLUSH_ROWS = 256
-PLAIN_TEXT = re.compile(r"[ !#-\[\]-~]*")  # needs no escape in JSON (RFC 8259 §7)
+MOST_PATHS = 4096  # remembered, a site
 
-# seconds since the epoch, site, user, method, target, status, bytes, seconds, address, sequence number
+# seconds since the epoch, site, user as a JSON string, method, target, status, bytes, seconds, address, sequence number
 Row = tuple[float, "LoggedSite | None", str, str, str, int, int, float, str, int]
 
 
@@ -111,6 +110,7 @@ class AccessLog:
         self._rows: list[Row] = []
         self._timer: asyncio.TimerHandle | None = None
         self._seconds = Seconds()
+        self._paths: dict[LoggedSite | None, dict[str, str]] = {}
 
     def request_id(self, sequence: int) -> str:
         """The id shown on error pages and in the log."""
@@ -134,11 +134,23 @@ class AccessLog:
         rows, self._rows = self._rows, []
         if not rows or self._descriptor is None:
             return
-        seconds, run = self._seconds.format, self._run
-        text = "".join([self._format(row, seconds(row[0]), f"{run}-{row[9]:x}") for row in rows])
+        when, run, path, form = self._seconds.format, self._run, self._path, self._format
+        text = "".join([form(row, when(row[0]), run, path(row[1], row[4])) for row in rows])
         data = text.encode("utf-8", "replace")
         while data:
             data = data[os.write(self._descriptor, data) :]
+
+    def _path(self, site: LoggedSite | None, target: str) -> str:
+        """A target as a JSON string, as it may be shown; remembered, since UIs ask for the same paths all day."""
+        known = self._paths.get(site)
+        if known is None:
+            known = self._paths[site] = {}
+        path = known.get(target)
+        if path is None:
+            if len(known) >= MOST_PATHS:
+                known.clear()
+            path = known[target] = json.dumps(shown_path(site, target))
+        return path
 
 
 class Seconds:
@@ -157,24 +169,19 @@ class Seconds:
         return f"{self._text}.{int((now - second) * 1000):03d}Z"
 
 
-def quoted(text: str) -> str:
-    """A JSON string; what needs no escape is only put into quotes."""
-    return f'"{text}"' if PLAIN_TEXT.fullmatch(text) else json.dumps(text)
-
-
-def _json_line(row: Row, when: str, request_id: str) -> str:
-    _, site, user, method, target, status, count, seconds, address, _ = row
+def _json_line(row: Row, when: str, run: str, path: str) -> str:
+    _, site, user, method, _, status, count, seconds, address, sequence = row
     return (
-        f'{{"time":"{when}","kind":"access","id":"{request_id}","site":"{site.authority if site else ""}",'
-        f'"user":{quoted(user)},"method":"{method}","path":{quoted(shown_path(site, target))},"status":{status},'
-        f'"bytes":{count},"seconds":{seconds:.4f},"address":"{address}"}}\n'
+        f'{{"time":"{when}","kind":"access","id":"{run}-{sequence:x}","site":"{site.authority if site else ""}",'
+        f'"user":{user},"method":"{method}","path":{path},"status":{status},"bytes":{count},'
+        f'"seconds":{seconds:.4f},"address":"{address}"}}\n'
     )
 
 
-def _console_line(row: Row, when: str, request_id: str) -> str:
-    _, site, user, method, target, status, count, seconds, _, _ = row
-    path = shown_path(site, target)
-    return f"{when[11:23]} {status} {method:6} {path} {user or '-'} {count} B {seconds:.3f} s {request_id}\n"
+def _console_line(row: Row, when: str, run: str, path: str) -> str:
+    _, _, user, method, _, status, count, seconds, _, sequence = row
+    who = json.loads(user) or "-"
+    return f"{when[11:23]} {status} {method:6} {json.loads(path)} {who} {count} B {seconds:.3f} s {run}-{sequence:x}\n"
 
 
 def shown_path(site: LoggedSite | None, target: str) -> str:

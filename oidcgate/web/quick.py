@@ -7,6 +7,7 @@ Everything else is declined and goes through the five stops of ``Gate``; the ver
 """
 
 import time
+from typing import cast
 
 from aiohttp import HttpVersion11
 from aiohttp.http_parser import RawRequestMessage
@@ -14,10 +15,11 @@ from aiohttp.http_parser import RawRequestMessage
 from oidcgate.inbound import TARGET
 from oidcgate.net.downstream import Downstream
 from oidcgate.net.relay import Exchange
-from oidcgate.proxy.rewrite import outbound_head
 from oidcgate.web.facts import Facts, FactsTable
 from oidcgate.web.logs import AccessLog, Sequence
 from oidcgate.web.sessions import Live, Sessions
+
+METHODS = {"GET": b"GET ", "HEAD": b"HEAD "}
 
 
 class QuickExchange(Exchange):
@@ -55,13 +57,12 @@ class QuickWay:
         began = time.time()
         if live is None or live.fresh_until <= began or not live.admitted:
             return False
-        if method not in ("GET", "HEAD") or not TARGET.fullmatch(target) or message.should_close:
+        if method not in METHODS or not TARGET.fullmatch(target) or message.should_close:
             return False
         site = facts.site
         if target.startswith(self._prefix) or target.startswith(site.preset.no_passage):
             return False
-        pool = site.pools.for_handle(handle)
-        connection = pool.take()
+        connection = facts.pool.take()
         if connection is None:
             return False
         exchange = QuickExchange(
@@ -77,20 +78,14 @@ class QuickWay:
         exchange.sequence = self._sequence.next()
         downstream.live = live
         self.taken += 1
-        head = outbound_head(
-            method,
-            target,
-            host=pool.host_line,
-            block=facts.block,
-            forwarding=self._facts.forwarding(facts.head, site, downstream.address),
-            framing=b"",
-            bearer=live.bearer if site.sends_token else b"",
-        )
+        bearer = live.bearer if site.sends_token else b""
+        tail = self._facts.tail(facts, downstream.address)
+        head = b"".join((METHODS[method], target.encode("ascii"), tail, bearer, b"\r\n"))
         exchange.start(connection, head)
         return True
 
     def _done(self, exchange: Exchange) -> None:
-        assert isinstance(exchange, QuickExchange)
+        exchange = cast(QuickExchange, exchange)
         downstream = exchange.downstream
         if exchange.failure is not None and not exchange.status:
             downstream.quick_failed(None if exchange.is_stale else exchange.failure)

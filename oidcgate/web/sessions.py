@@ -5,6 +5,7 @@ Edge by its store. The hot path is one look at a table and one comparison: a ``L
 ``fresh_until``; only then are limits, store and tokens looked at again.
 """
 
+import json
 import logging
 import secrets
 import time
@@ -38,7 +39,7 @@ class Live:
         fresh_until: until when it may be used without another look (seconds since the epoch).
         seen: when a request or a websocket's byte last came.
         over: why it ended; empty while it goes on.
-        user: how the log names the person.
+        user: how the log names the person, as a JSON string.
         admitted: whether the person may use the site, as last decided; None = not yet for this token.
     """
 
@@ -68,7 +69,7 @@ class Live:
         self.bearer = shared.bearer
         self.fresh_until = 0.0
         self._revision = -1
-        self.user = shared.grant.claims.email or shared.grant.claims.subject
+        self.user = json.dumps(shared.grant.claims.email or shared.grant.claims.subject)
 
     def __repr__(self) -> str:
         return f"<Live {self.session.key[:16]}{' over: ' + self.over if self.over else ''}>"

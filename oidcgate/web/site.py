@@ -15,7 +15,7 @@ from oidcgate.session.cookies import CookieNames, cookie_names, expire_cookie
 from oidcgate.web.providers import Providers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SiteRuntime:
     """What the gate needs of one site."""
 
