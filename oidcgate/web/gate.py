@@ -35,7 +35,7 @@ from oidcgate.proxy.rewrite import framing_line, outbound_head
 from oidcgate.proxy.websocket import read_handshake
 from oidcgate.web import answers
 from oidcgate.web.facts import FactsTable, Inbound
-from oidcgate.web.logs import AccessLog, Sequence
+from oidcgate.web.logs import AccessLog, RequestNumbers
 from oidcgate.web.sessions import Sessions
 
 
@@ -52,7 +52,7 @@ class Gate:
         facts: FactsTable,
         sessions: Sessions,
         access_log: AccessLog,
-        sequence: Sequence,
+        sequence: RequestNumbers,
         *,
         prefix: str,
         body_limit: int,

@@ -12,7 +12,10 @@ import logging
 import os
 import sys
 import time
+import warnings
 from typing import Any, Protocol
+
+from aiohttp import web
 
 from oidcgate.proxy.ui import Preset
 
@@ -36,7 +39,7 @@ class LoggedSite(Protocol):
         """What its UI keeps secret in paths."""
 
 
-class Sequence:
+class RequestNumbers:
     """Numbers requests."""
 
     __slots__ = ("last",)
@@ -89,6 +92,8 @@ def set_up_logging(*, form: str, level: str) -> None:
     ours.handlers[:] = [handler]
     ours.setLevel(level.upper())
     ours.propagate = False
+    # aiohttp-session keeps its things under plain names; aiohttp would say so on standard error.
+    warnings.filterwarnings("ignore", category=web.NotAppKeyWarning, module="aiohttp_session")
     for name in ("aiohttp.server", "aiohttp.access", "aiohttp.web", "aiohttp.internal"):
         logging.getLogger(name).addHandler(logging.NullHandler())
         logging.getLogger(name).propagate = False

@@ -16,7 +16,7 @@ from oidcgate.inbound import TARGET
 from oidcgate.net.downstream import Downstream
 from oidcgate.net.relay import Exchange
 from oidcgate.web.facts import Facts, FactsTable
-from oidcgate.web.logs import AccessLog, Sequence
+from oidcgate.web.logs import AccessLog, RequestNumbers
 from oidcgate.web.sessions import Live, Sessions
 
 METHODS = {"GET": b"GET ", "HEAD": b"HEAD "}
@@ -36,7 +36,7 @@ class QuickWay:
     """Decides whether a request may take the short way, and sends it."""
 
     def __init__(
-        self, facts: FactsTable, sessions: Sessions, access_log: AccessLog, sequence: Sequence, *, prefix: str
+        self, facts: FactsTable, sessions: Sessions, access_log: AccessLog, sequence: RequestNumbers, *, prefix: str
     ) -> None:
         self._facts = facts
         self._sessions = sessions

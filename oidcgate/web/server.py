@@ -10,9 +10,11 @@ import logging
 import os
 import resource
 import secrets
+import socket
 import ssl
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -34,7 +36,7 @@ from oidcgate.web.gate import Gate
 from oidcgate.web.grants import Grants
 from oidcgate.web.keys import load_ring
 from oidcgate.web.login import LoginPages
-from oidcgate.web.logs import AccessLog, Sequence
+from oidcgate.web.logs import AccessLog, RequestNumbers
 from oidcgate.web.ownpages import OwnPages
 from oidcgate.web.providers import Providers
 from oidcgate.web.quick import QuickWay
@@ -58,10 +60,14 @@ class GateServer:
 
     Args:
         access_descriptor: where access-log lines go; standard output unless told otherwise, None = nowhere.
+        sockets: listening sockets made elsewhere, in place of the configured addresses.
     """
 
-    def __init__(self, config: Config, *, access_descriptor: int | None = 1) -> None:
+    def __init__(
+        self, config: Config, *, access_descriptor: int | None = 1, sockets: Sequence[socket.socket] = ()
+    ) -> None:
         self.config = config
+        self._sockets = sockets
         self._access_descriptor = access_descriptor if config.log.access else None
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: list[asyncio.Server] = []
@@ -79,7 +85,9 @@ class GateServer:
         """
         raise_file_limit()
         self._wire(await open_store(self.config), secrets.token_hex(3))
-        for listen in self.config.listeners:
+        for sock in self._sockets:
+            await self._listen_on(sock)
+        for listen in () if self._sockets else self.config.listeners:
             await self._listen(listen)
         if self.config.admin is not None:
             await self._listen_admin(parse_listen(self.config.admin.listen))
@@ -103,7 +111,7 @@ class GateServer:
         self.access_log = AccessLog(run=run, form=config.log.format, descriptor=self._access_descriptor)
         trusted = parse_networks(config.trusted_proxies)
         facts = FactsTable(sites_by_authority(self.sites), trusted=trusted, head_limit=config.limits.head)
-        sequence = Sequence()
+        sequence = RequestNumbers()
         self.gate = Gate(
             facts,
             self.sessions,
@@ -125,6 +133,13 @@ class GateServer:
             header_timeout=config.limits.header_timeout,
             is_exempt=facts.is_trusted,
         )
+
+    async def _listen_on(self, sock: socket.socket) -> None:
+        server = await asyncio.get_running_loop().create_server(
+            self.downstream, sock=sock, ssl=server_tls(self.config), backlog=BACKLOG
+        )
+        self._listeners.append(server)
+        self.addresses.append(Listen(*sock.getsockname()[:2]))
 
     async def _listen(self, listen: Listen) -> None:
         loop = asyncio.get_running_loop()

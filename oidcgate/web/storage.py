@@ -16,7 +16,7 @@ from oidcgate.web.sessions import Sessions
 if TYPE_CHECKING:
     from oidcgate.web.facts import Inbound
 
-INBOUND_KEY = "oidcgate_inbound"
+INBOUND_KEY: "web.RequestKey[Inbound]" = web.RequestKey("inbound")
 
 
 class GateStorage(AbstractStorage):
@@ -28,7 +28,7 @@ class GateStorage(AbstractStorage):
 
     async def load_session(self, request: web.Request) -> Session:
         """The browser's session, or a new empty one."""
-        inbound: Inbound = request[INBOUND_KEY]
+        inbound = request[INBOUND_KEY]
         live = inbound.live
         if live is None:
             return Session(None, data=None, new=True)
@@ -37,7 +37,7 @@ class GateStorage(AbstractStorage):
 
     async def save_session(self, request: web.Request, response: web.StreamResponse, session: Session) -> None:
         """Set the cookie of a new session, or end an emptied one and expire its cookie."""
-        inbound: Inbound = request[INBOUND_KEY]
+        inbound = request[INBOUND_KEY]
         site = inbound.facts.site
         if session.empty:
             if inbound.live is not None:
