@@ -5,6 +5,8 @@ Pure but for what it holds. Everything that depends on the header block alone is
 browsers and pollers send the same block again and again with another target.
 """
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from aiohttp import HttpVersion11, web
@@ -21,6 +23,8 @@ from oidcgate.web.sessions import Live
 from oidcgate.web.site import SiteRuntime
 
 MOST_REMEMBERED = 4096  # header blocks
+MOST_BLOCK_REMEMBERED = 8192  # bytes
+MOST_CHAIN_REMEMBERED = 256  # bytes of X-Forwarded-For
 MOST_TAILS = 16  # peers that send the very same block, such as a proxy's addresses
 FIRST_LINE_END = b" HTTP/1.1\r\n"
 NOBODY = bytes(8)  # in place of a handle, to choose a replica
@@ -78,6 +82,11 @@ class Inbound:
         return self.facts.site.preset.is_api(self.path)
 
 
+def pseudonym(sites: Iterable[str]) -> str:
+    """Our name in Via (RFC 9110 §7.6.3): one for all processes of a configuration, another one for other gates."""
+    return "oidcgate-" + hashlib.sha256("\n".join(sorted(sites)).encode()).hexdigest()[:8]
+
+
 class FactsTable:
     """Reads header blocks; remembers those that can be."""
 
@@ -85,6 +94,7 @@ class FactsTable:
         self._sites = sites
         self._trusted = trusted
         self._head_limit = head_limit
+        self._via = pseudonym(sites)
         self._known: dict[RawHeaders, Facts] = {}
         self._forwarding: dict[tuple[str, bytes, str], bytes] = {}
         self.known = self._known.get  # the quick way's only call
@@ -99,18 +109,25 @@ class FactsTable:
         raw, version = request.raw_headers, request.version
         check_request_line(request.method, request.raw_path, version)
         facts = self._known.get(raw) if version == HttpVersion11 else None
-        if facts is None:
-            facts = self._gather(raw, version)
-            if version == HttpVersion11 and not facts.head.has_body and not facts.head.upgrade:
-                if len(self._known) >= MOST_REMEMBERED:
-                    self._known.clear()
-                self._known[raw] = facts
-        return facts
+        return facts or self._gather(raw, version)
+
+    def remember(self, request: web.BaseRequest, facts: Facts) -> None:
+        """Keep the facts of a block that somebody signed in sends; nobody else fills this table."""
+        raw, head = request.raw_headers, facts.head
+        if request.version != HttpVersion11 or head.has_body or head.upgrade or raw in self._known:
+            return
+        if sum(len(name) + len(value) for name, value in raw) > MOST_BLOCK_REMEMBERED:
+            return
+        if len(self._known) >= MOST_REMEMBERED:
+            self._known.clear()
+        self._known[raw] = facts
 
     def _gather(self, raw: RawHeaders, version: tuple[int, int]) -> Facts:
         if sum(len(name) + len(value) + LINE_COST for name, value in raw) > self._head_limit:
             raise RequestError("The request's headers are too large.", status=431)
         head = read_head(raw, version)
+        if self._via.encode() in head.via:
+            raise RequestError("This request came back to this proxy in a loop.")
         site = self._sites.get(head.authority.removesuffix("."))
         if site is None:
             raise RequestError("No site of this gate has that host name.", status=421)
@@ -143,16 +160,19 @@ class FactsTable:
         key = (peer, head.forwarded_for if self._trusted else b"", site.authority)
         lines = self._forwarding.get(key)
         if lines is None:
-            if len(self._forwarding) >= MOST_REMEMBERED:
-                self._forwarding.clear()
             shown = "127.0.0.1" if peer == "unix" else peer
             client = client_address(peer, head.forwarded_for, self._trusted)
-            lines = self._forwarding[key] = forwarding_lines(
+            lines = forwarding_lines(
                 peer=shown,
                 client=shown if client == peer else client,
                 scheme=site.scheme,
                 authority=site.authority,
+                via=self._via,
             )
+            if len(key[1]) <= MOST_CHAIN_REMEMBERED:
+                if len(self._forwarding) >= MOST_REMEMBERED:
+                    self._forwarding.clear()
+                self._forwarding[key] = lines
         return lines
 
     def client_address(self, inbound: Inbound) -> str:

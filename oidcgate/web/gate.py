@@ -36,7 +36,7 @@ from oidcgate.proxy.websocket import read_handshake
 from oidcgate.web import answers
 from oidcgate.web.facts import FactsTable, Inbound
 from oidcgate.web.logs import AccessLog, RequestNumbers
-from oidcgate.web.sessions import Sessions
+from oidcgate.web.sessions import Live, Sessions
 
 
 class Gate:
@@ -98,17 +98,11 @@ class Gate:
     # Second stop: the session; then where to.
 
     async def _answer(self, inbound: Inbound) -> "web.Response | Exchange":
-        facts = inbound.facts
         try:
-            failure = inbound.downstream.quick_failure
+            inbound.live = await self._session(inbound)
+            failure, inbound.downstream.quick_failure = inbound.downstream.quick_failure, None
             if failure is not None:
-                inbound.downstream.quick_failure = None
                 raise failure
-            if facts.handle is not None:
-                live = self._sessions.find(facts.handle)
-                if live is None or live.fresh_until <= time.time():
-                    live = await self._sessions.resume(facts.handle)
-                inbound.live = live
             path = inbound.path
             if path.startswith(self._below_prefix) or path == self._prefix:
                 assert self.own_pages is not None
@@ -126,6 +120,16 @@ class Gate:
         except OidcgateError as error:
             return self._failed(inbound, error)
 
+    async def _session(self, inbound: Inbound) -> Live | None:
+        """The live session of the request's handle; one belongs to the site it began on, whose token it holds."""
+        facts = inbound.facts
+        if facts.handle is None:
+            return None
+        live = self._sessions.find(facts.handle)
+        if live is None or live.fresh_until <= time.time():
+            live = await self._sessions.resume(facts.handle)
+        return live if live is not None and live.session.site == facts.site.origin else None
+
     def _id(self, inbound: Inbound) -> str:
         return self._log.request_id(inbound.sequence)
 
@@ -134,7 +138,7 @@ class Gate:
     def _decide(self, inbound: Inbound) -> Decision:
         facts, live = inbound.facts, inbound.live
         site = facts.site
-        if inbound.path.startswith(site.preset.no_passage) and site.preset.no_passage:
+        if inbound.path.startswith(site.preset.no_passage):
             return Forbidden("This page would load code from another site.")
         if site.restricts and is_public(site.config.access.rules, inbound.method, inbound.path):
             inbound.live = None
@@ -163,6 +167,8 @@ class Gate:
         head, site = facts.head, facts.site
         if head.upgrade == b"websocket":
             return await self._tunnel(inbound)
+        if inbound.live is not None:
+            self.facts.remember(request, facts)
         if self._body_limit and head.length > self._body_limit:
             raise RequestError("The request's body is too large.", status=413)
         keep_alive = request.keep_alive and not head.upgrade and not self.draining

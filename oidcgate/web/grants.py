@@ -15,8 +15,8 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
-from weakref import WeakValueDictionary
+from typing import Any, Protocol
+from weakref import WeakSet, WeakValueDictionary
 
 from oidcgate.errors import InvalidIdToken, InvalidSeal, ProviderError, StoreUnavailable, TokenError
 from oidcgate.oidc.idtoken import Claims
@@ -37,6 +37,12 @@ SEND_MARGIN = 1.0  # seconds before exp when a token counts as gone: it must sti
 MOST_MARGIN_SHARE = 10  # ... but at most this part of a short token's life
 
 
+class GrantUser(Protocol):
+    """A session that uses a grant."""
+
+    fresh_until: float
+
+
 class SharedGrant:
     """
     One person's tokens, shared by that person's sessions in this process.
@@ -45,6 +51,7 @@ class SharedGrant:
         bearer: the ready Authorization line.
         due: when renewal begins; ``usable_until``: when the token may no longer be sent (seconds since the epoch).
         revision: counts what was adopted, so that sessions notice a change.
+        users: the sessions in this process.
     """
 
     def __init__(self, grant: Grant, version: int, due: float) -> None:
@@ -53,6 +60,7 @@ class SharedGrant:
         self.next_try = 0.0
         self.failure: ProviderError | StoreUnavailable | None = None
         self.revision = 0
+        self.users: WeakSet[GrantUser] = WeakSet()
         self.adopt(grant, version, due)
 
     def __repr__(self) -> str:
@@ -68,6 +76,8 @@ class SharedGrant:
         self.usable_until = claims.expires - margin
         self.due = due
         self.revision += 1
+        for user in self.users:
+            user.fresh_until = 0.0  # look again: the person's groups may have changed
 
     @property
     def can_renew(self) -> bool:

@@ -41,7 +41,7 @@ def read_ring(path: Path, yaml_path: str) -> KeyRing:
     """
     try:
         lines = read_private(path).decode("utf-8", "replace").splitlines()
-        keys = [decode_key(line) for line in lines if line.strip() and not line.startswith("#")]
+        keys = [decode_key(line) for line in lines if line.strip() and not line.strip().startswith("#")]
         return KeyRing(keys)
     except (UnusableSecret, ValueError) as error:
         raise ConfigError([Problem(yaml_path, f"{path}: {error}")]) from None

@@ -22,6 +22,8 @@ from oidcgate.proxy.ui import Preset
 FLUSH_AFTER = 0.25  # seconds a row may wait
 FLUSH_ROWS = 256
 MOST_PATHS = 4096  # remembered, a site
+LONGEST_KNOWN = 512  # characters of a target that is remembered: clients choose them
+LONGEST_PATH = 2048  # characters that are shown
 
 # seconds since the epoch, site, user as a JSON string, method, target, status, bytes, seconds, address, sequence number
 Row = tuple[float, "LoggedSite | None", str, str, str, int, int, float, str, int]
@@ -58,6 +60,11 @@ def timestamp(now: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
 
 
+def printable(text: str) -> str:
+    """A text that a terminal only shows: controls, line breaks and what is invisible are escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
 class JsonFormatter(logging.Formatter):
     """A log record as one line of JSON; an exception's text and origin, never its locals."""
 
@@ -78,9 +85,8 @@ class ConsoleFormatter(logging.Formatter):
     """A log record for people."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """As ``logging.Formatter.format``; line breaks in messages are escaped."""
-        message = record.getMessage().replace("\n", "\\n").replace("\r", "\\r")
-        line = f"{timestamp(record.created)[11:23]} {record.levelname:7} {message}"
+        """As ``logging.Formatter.format``; line breaks and other controls in messages are escaped."""
+        line = f"{timestamp(record.created)[11:23]} {record.levelname:7} {printable(record.getMessage())}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -112,6 +118,7 @@ class AccessLog:
         self._run = run
         self._format = _json_line if form == "json" else _console_line
         self._descriptor = descriptor
+        self.lost = 0  # rows that could not be written, or not whole
         self._rows: list[Row] = []
         self._timer: asyncio.TimerHandle | None = None
         self._seconds = Seconds()
@@ -142,8 +149,11 @@ class AccessLog:
         when, run, path, form = self._seconds.format, self._run, self._path, self._format
         text = "".join([form(row, when(row[0]), run, path(row[1], row[4])) for row in rows])
         data = text.encode("utf-8", "replace")
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError:
+            self.lost += len(rows)  # a full disk or a reader that left: no request fails for it
 
     def _path(self, site: LoggedSite | None, target: str) -> str:
         """A target as a JSON string, as it may be shown; remembered, since UIs ask for the same paths all day."""
@@ -152,9 +162,11 @@ class AccessLog:
             known = self._paths[site] = {}
         path = known.get(target)
         if path is None:
-            if len(known) >= MOST_PATHS:
-                known.clear()
-            path = known[target] = json.dumps(shown_path(site, target))
+            path = json.dumps(shown_path(site, target))
+            if len(target) <= LONGEST_KNOWN:
+                if len(known) >= MOST_PATHS:
+                    known.clear()
+                known[target] = path
         return path
 
 
@@ -185,10 +197,11 @@ def _json_line(row: Row, when: str, run: str, path: str) -> str:
 
 def _console_line(row: Row, when: str, run: str, path: str) -> str:
     _, _, user, method, _, status, count, seconds, _, sequence = row
-    who = json.loads(user) or "-"
-    return f"{when[11:23]} {status} {method:6} {json.loads(path)} {who} {count} B {seconds:.3f} s {run}-{sequence:x}\n"
+    who, where = printable(json.loads(user)) or "-", printable(json.loads(path))
+    return f"{when[11:23]} {status} {method:6} {where} {who} {count} B {seconds:.3f} s {run}-{sequence:x}\n"
 
 
 def shown_path(site: LoggedSite | None, target: str) -> str:
-    """A target as the log may show it."""
-    return site.preset.logged(target) if site is not None else target.partition("?")[0]
+    """A target as the log may show it; the rest of an endless one is left out."""
+    path = site.preset.logged(target) if site is not None else target.partition("?")[0]
+    return path if len(path) <= LONGEST_PATH else path[:LONGEST_PATH] + "…"

@@ -60,6 +60,8 @@ class QuickWay:
         if method not in METHODS or not TARGET.fullmatch(target) or message.should_close:
             return False
         site = facts.site
+        if live.session.site != site.origin:
+            return False
         if target.startswith(self._prefix) or target.startswith(site.preset.no_passage):
             return False
         connection = facts.pool.take()

@@ -49,6 +49,7 @@ log = logging.getLogger("oidcgate")
 TICK = 1.0  # seconds between looks at what is over, due or overdue
 DRAIN = 30.0  # seconds that requests under way may take at the end
 BACKLOG = 2048
+TLS_HANDSHAKE = 10.0  # seconds
 SESSION_OVER = 4001  # websocket close code, RFC 6455 §7.4.2: for private use
 GOING_AWAY = 1012  # service restart (IANA WebSocket close codes)
 WARM_UP_PAUSE = 5.0  # seconds between tries to reach the providers at the start
@@ -135,8 +136,9 @@ class GateServer:
         )
 
     async def _listen_on(self, sock: socket.socket) -> None:
+        tls = server_tls(self.config)
         server = await asyncio.get_running_loop().create_server(
-            self.downstream, sock=sock, ssl=server_tls(self.config), backlog=BACKLOG
+            self.downstream, sock=sock, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=handshake_limit(tls)
         )
         self._listeners.append(server)
         self.addresses.append(Listen(*sock.getsockname()[:2]))
@@ -147,12 +149,20 @@ class GateServer:
         try:
             if listen.path:
                 remove_stale_socket(Path(listen.path))
-                server = await loop.create_unix_server(self.downstream, listen.path, ssl=tls, backlog=BACKLOG)
+                server = await loop.create_unix_server(
+                    self.downstream, listen.path, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=handshake_limit(tls)
+                )
                 os.chmod(listen.path, 0o660)  # the reverse proxy's group
                 self.addresses.append(listen)
             else:
                 server = await loop.create_server(
-                    self.downstream, listen.host, listen.port, ssl=tls, backlog=BACKLOG, reuse_address=True
+                    self.downstream,
+                    listen.host,
+                    listen.port,
+                    ssl=tls,
+                    backlog=BACKLOG,
+                    reuse_address=True,
+                    ssl_handshake_timeout=handshake_limit(tls),
                 )
                 port = server.sockets[0].getsockname()[1]
                 self.addresses.append(Listen(listen.host, port))
@@ -315,6 +325,11 @@ def server_tls(config: Config) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise ConfigError([Problem("tls.cert_file", str(error))]) from None
     return context
+
+
+def handshake_limit(tls: ssl.SSLContext | None) -> float | None:
+    """Seconds for a TLS handshake; asyncio wants None where there is none."""
+    return TLS_HANDSHAKE if tls is not None else None
 
 
 def raise_file_limit() -> None:

@@ -69,6 +69,7 @@ class Live:
         self.bearer = shared.bearer
         self.fresh_until = 0.0
         self._revision = -1
+        shared.users.add(self)
         self.user = json.dumps(shared.grant.claims.email or shared.grant.claims.subject)
 
     def __repr__(self) -> str:
@@ -197,7 +198,9 @@ class Sessions:
             if shared is None:
                 self._drop(live, "it was ended")
                 return False
-            live.shared = shared
+            if shared is not live.shared:
+                live.shared = shared
+                shared.users.add(live)
             seen = max(live.seen, session.seen)
             live.session = replace(session, seen=seen)
             if touch_due(stored_seen=session.seen, now=now, idle=self._limits.idle) and not self._is_over(live, now):
