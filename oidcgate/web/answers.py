@@ -15,6 +15,7 @@ from aiohttp import web
 from oidcgate.errors import OidcgateError, RequestError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from oidcgate.policy import Forbidden
 from oidcgate.web import texts
+from oidcgate.web.guard import UpstreamIgnoresBearer
 from oidcgate.web.pages import Action, Page, json_response, own_headers, redirect
 
 if TYPE_CHECKING:
@@ -112,7 +113,13 @@ def outage(inbound: "Inbound", error: OidcgateError, what: str, request_id: str)
 
 def upstream_failure(inbound: "Inbound", error: UpstreamError, request_id: str) -> web.Response:
     """502 or 504, told apart by what happened."""
-    if isinstance(error, UpstreamTimeout):
+    if isinstance(error, UpstreamIgnoresBearer):
+        name, heading, sentence = (
+            "upstream_ignores_identity",
+            texts.UPSTREAM_BROKEN[0],
+            f"{error.public} Reason: {error}.",
+        )
+    elif isinstance(error, UpstreamTimeout):
         name, (heading, sentence) = "upstream_timeout", texts.UPSTREAM_SLOW
     elif isinstance(error, UpstreamUnreachable):
         name, (heading, sentence) = "upstream_unreachable", texts.UPSTREAM_DOWN

@@ -155,6 +155,10 @@ class FactsTable:
             tail = facts.tails[peer] = FIRST_LINE_END + facts.pool.host_line + facts.block + lines
         return tail
 
+    def forget(self) -> None:
+        """Let every request be looked at anew."""
+        self._known.clear()
+
     def forwarding(self, head: Head, site: SiteRuntime, peer: str) -> bytes:
         """Our forwarding headers; remembered by peer, chain and site, which hardly change on one connection."""
         key = (peer, head.forwarded_for if self._trusted else b"", site.authority)

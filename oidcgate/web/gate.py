@@ -35,6 +35,7 @@ from oidcgate.proxy.rewrite import framing_line, outbound_head
 from oidcgate.proxy.websocket import read_handshake
 from oidcgate.web import answers
 from oidcgate.web.facts import FactsTable, Inbound
+from oidcgate.web.guard import Guard
 from oidcgate.web.logs import AccessLog, RequestNumbers
 from oidcgate.web.sessions import Live, Sessions
 
@@ -65,6 +66,7 @@ class Gate:
         self._below_prefix = prefix + "/"
         self._body_limit = body_limit
         self.own_pages: answers.OwnPages | None = None
+        self.guards: dict[str, Guard] = {}  # by the site's authority; of UIs that may ignore the bearer
         self.draining = False
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse | Sent:
@@ -165,6 +167,9 @@ class Gate:
     async def _pass_on(self, inbound: Inbound) -> "web.Response | Exchange":
         facts, request = inbound.facts, inbound.request
         head, site = facts.head, facts.site
+        guard = self.guards.get(site.authority)
+        if guard is not None:
+            await guard.check()
         if head.upgrade == b"websocket":
             return await self._tunnel(inbound)
         if inbound.live is not None:

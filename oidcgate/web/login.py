@@ -15,7 +15,9 @@ from aiohttp_session import new_session
 
 from oidcgate.errors import (
     LoginError,
+    ProviderError,
     ProviderUnreachable,
+    StoreUnavailable,
     TokenError,
 )
 from oidcgate.net.provider import Provider
@@ -89,8 +91,8 @@ class LoginPages:
     def _goal(self, site: SiteRuntime, text: str) -> str:
         """Where the login leads back to; never into the login itself."""
         path = return_to(text, origin=site.origin)
-        own = path.partition("?")[0]
-        return "/" if own in (f"{self._prefix}/start", f"{self._prefix}/sign_out") or "/callback" in own else path
+        name = path.partition("?")[0].removeprefix(f"{self._prefix}/")
+        return "/" if name in ("start", "sign_out", "callback") or name.startswith("callback/") else path
 
     async def _to_provider(self, inbound: Inbound, goal: str, fragment: str) -> web.Response:
         site = inbound.facts.site
@@ -166,15 +168,21 @@ class LoginPages:
             )
         except TokenError as error:
             log.warning("the code was not redeemed: %s", error)
+            if error.status_seen >= 500:  # Dex says so, too, of a code that has run out: to begin anew helps both
+                return self._outage(texts.PROVIDER_DOWN, attempt, request_id)
             status = 502 if error.error in OPERATORS_FAULT else 400
             return self._page(texts.LATE if status == 400 else texts.TOKEN_REFUSED, status, attempt.target, request_id)
         except ProviderUnreachable as error:
             log.warning("the provider did not answer during a login: %s", error)
-            return self._outage(attempt, request_id)
-        except LoginError as error:
+            return self._outage(texts.PROVIDER_DOWN, attempt, request_id)
+        except (LoginError, ProviderError) as error:
             log.warning("a login was refused (request %s): %s", request_id, error)
-            return self._page(texts.TOKEN_REFUSED, 400, attempt.target, request_id)
-        return await self._sign_in(inbound, attempt, tokens, claims, request_id)
+            return self._page(texts.TOKEN_REFUSED, error.status, attempt.target, request_id)
+        try:
+            return await self._sign_in(inbound, attempt, tokens, claims, request_id)
+        except StoreUnavailable as error:
+            log.warning("the store did not keep a new session: %s", error)
+            return self._outage(texts.STORE_DOWN, attempt, request_id)
 
     async def _sign_in(
         self, inbound: Inbound, attempt: Attempt, tokens: TokenSet, claims: Claims, request_id: str
@@ -221,11 +229,11 @@ class LoginPages:
         hint = texts.INVALID_SCOPE_HINT if error == "invalid_scope" else ""
         return self._page((heading, sentence + known_error(error) + hint), 400, goal, request_id)
 
-    def _outage(self, attempt: Attempt, request_id: str) -> web.Response:
-        """The code may be lost: the page begins anew by itself, when the provider is back."""
+    def _outage(self, text: tuple[str, str], attempt: Attempt, request_id: str) -> web.Response:
+        """The code may be lost: the page begins anew by itself, when the provider or the store is back."""
         again = f"{self._prefix}/start?rd={quote(attempt.target, safe='')}&f={quote(attempt.fragment, safe='')}"
         page = Page(
-            *texts.PROVIDER_DOWN,
+            *text,
             actions=[Action(texts.SIGN_IN_AGAIN, again)],
             note=note(request_id),
             refresh=RETRY_AFTER,

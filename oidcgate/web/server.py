@@ -34,6 +34,7 @@ from oidcgate.web.attempts import Attempts
 from oidcgate.web.facts import FactsTable
 from oidcgate.web.gate import Gate
 from oidcgate.web.grants import Grants
+from oidcgate.web.guard import Guard
 from oidcgate.web.keys import load_ring
 from oidcgate.web.login import LoginPages
 from oidcgate.web.logs import AccessLog, RequestNumbers
@@ -121,6 +122,11 @@ class GateServer:
             prefix=config.prefix,
             body_limit=config.limits.body,
         )
+        self.gate.guards = {
+            site.authority: Guard(site.pools, on_closed=facts.forget)
+            for site in self.sites
+            if site.preset.may_ignore_bearer and any(not pool.address.secure for pool in site.pools.pools)
+        }
         self.quick = QuickWay(facts, self.sessions, self.access_log, sequence, prefix=config.prefix)
         login = LoginPages(self.sessions, self.providers, Attempts(store, ring), prefix=config.prefix)
         storage = GateStorage(self.sessions)
@@ -215,6 +221,8 @@ class GateServer:
             site.pools.sweep(now)
         open_now = {id(c.live) for c in self.connections() if c.live is not None and c.writer_of_reply is not None}
         await self.sessions.sweep(lambda live: id(live) in open_now)
+        for guard in self.gate.guards.values():
+            await guard.look_again()
 
     async def _warm_up(self) -> None:
         """The gate starts without its providers and keeps knocking."""

@@ -10,6 +10,7 @@ DASHBOARD_2 = Preset(
     name="dashboard-2",
     api_paths=("/api/",),
     token_cookies=("jweToken",),
+    may_ignore_bearer=True,
     # Exactly this text makes the 2.7 client drop its own token and say that the login ran out.
     unauthorized=b"MSG_TOKEN_EXPIRED_ERROR",
     unauthorized_type="text/plain",

@@ -7,6 +7,8 @@ Pure: data only.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from oidcgate.policy import readings
+
 JSON_UNAUTHORIZED = b'{"error":"unauthorized","message":"Sign in first: open this site in a browser."}'
 
 
@@ -23,6 +25,7 @@ class Preset:
         unauthorized: body of our 401, in the words that the UI's own code understands.
         unauthorized_type: its media type.
         answered: paths that we answer ourselves without a session, with 200 and this JSON.
+        may_ignore_bearer: over plain HTTP it may act as itself for everybody, so it is asked first.
         no_passage: prefixes answered with 404: pages that would load code from elsewhere.
     """
 
@@ -33,11 +36,12 @@ class Preset:
     unauthorized: bytes = JSON_UNAUTHORIZED
     unauthorized_type: str = "application/json"
     answered: Mapping[str, bytes] = field(default_factory=dict)
+    may_ignore_bearer: bool = False
     no_passage: tuple[str, ...] = ("/api/sockjs/iframe",)
 
     def is_api(self, path: str) -> bool:
-        """Whether scripts fetch this path."""
-        return path.startswith(self.api_paths)
+        """Whether scripts fetch this path, or one that a server may take it for."""
+        return any(reading.startswith(self.api_paths) for reading in readings(path))
 
     def logged(self, path: str) -> str:
         """A path as the log may show it: never a query, and nothing behind a secret prefix."""
