@@ -25,11 +25,22 @@ TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 NEVER_NOMINATED = re.compile(
     rb"(?:host|authorization|cookie|content-.*|x-forwarded-.*|forwarded|sec-.*|origin|referer)"
 )
-ONCE = frozenset({b"host", b"origin", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"content-type"})
+FOLD = re.compile(rb"[_.-]+")  # servers behind us may read a run of these as one dash
+ONCE = frozenset(
+    {
+        b"host",
+        b"origin",
+        b"referer",
+        b"content-length",
+        b"transfer-encoding",
+        b"expect",
+        b"upgrade",
+        b"content-type",
+    }
+)
 SECURITY_RELEVANT = re.compile(
     rb"(?:host|origin|referer|cookie|sec-.*|connection|upgrade|te|expect|x-.*|forwarded|via)"
 )
-PSEUDONYM = b"oidcgate"  # ours in Via (RFC 9110 §7.6.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class Head:
     length: int
     expects_continue: bool
     forwarded_for: bytes
+    via: bytes
 
     @property
     def has_body(self) -> bool:
@@ -91,12 +103,13 @@ def read_head(raw: RawHeaders, version: tuple[int, int]) -> Head:
         fetch_mode=values.get(b"sec-fetch-mode", b""),
         fetch_dest=values.get(b"sec-fetch-dest", b""),
         accept=values.get(b"accept", b""),
-        upgrade=values.get(b"upgrade", b"").strip().lower() if b"upgrade" in nominated else b"",
+        upgrade=values.get(b"upgrade", b"").strip(b" \t").lower() if b"upgrade" in nominated else b"",
         nominated=nominated,
         chunked=chunked,
         length=_length(values),
         expects_continue=_expects(values),
         forwarded_for=values.get(b"x-forwarded-for", b""),
+        via=values.get(b"via", b"").lower(),
     )
 
 
@@ -113,8 +126,6 @@ def _gather(raw: RawHeaders) -> dict[bytes, bytes]:
             raise RequestError(f"The header {key.decode('ascii', 'replace')} may be sent once only.")
         else:
             values[key] += (b"; " if key == b"cookie" else b", ") + value
-    if PSEUDONYM in values.get(b"via", b"").lower():
-        raise RequestError("This request came back to this proxy in a loop.")
     return values
 
 
@@ -127,9 +138,9 @@ def _authority(values: dict[bytes, bytes]) -> str:
 
 def _nominated(connection: bytes) -> frozenset[bytes]:
     """The lower-case tokens of Connection (RFC 9110 §7.6.1)."""
-    tokens = frozenset(token.strip().lower() for token in connection.split(b",") if token.strip())
+    tokens = frozenset(token.strip(b" \t").lower() for token in connection.split(b",") if token.strip(b" \t"))
     for token in tokens:
-        if not TOKEN.fullmatch(token) or NEVER_NOMINATED.fullmatch(token.replace(b"_", b"-")):
+        if not TOKEN.fullmatch(token) or NEVER_NOMINATED.fullmatch(FOLD.sub(b"-", token)):
             raise RequestError("The Connection header names a header that may not be removed.")
     return tokens
 
@@ -138,7 +149,7 @@ def _is_chunked(values: dict[bytes, bytes], version: tuple[int, int]) -> bool:
     coding = values.get(b"transfer-encoding")
     if coding is None:
         return False
-    if coding.strip().lower() != b"chunked" or version != (1, 1) or b"content-length" in values:
+    if coding.strip(b" \t").lower() != b"chunked" or version != (1, 1) or b"content-length" in values:
         raise RequestError("Only `Transfer-Encoding: chunked` alone is understood, on HTTP/1.1.")
     return True
 
@@ -151,7 +162,7 @@ def _length(values: dict[bytes, bytes]) -> int:
 
 
 def _expects(values: dict[bytes, bytes]) -> bool:
-    expect = values.get(b"expect", b"").strip().lower()
+    expect = values.get(b"expect", b"").strip(b" \t").lower()
     if expect and expect != b"100-continue":
         raise RequestError("Only `Expect: 100-continue` is understood.", status=417)
     return bool(expect)
@@ -165,7 +176,7 @@ def prefers_html(accept: bytes) -> bool:
         quality = _quality(parameters)
         if kind in (b"text/html", b"application/xhtml+xml"):
             html = max(html, quality)
-        elif b"*" not in kind:
+        elif kind and b"*" not in kind:  # an empty element says nothing (RFC 9110 §5.6.1.2)
             others = max(others, quality)
     return html > 0 and html >= others
 

@@ -6,11 +6,11 @@ Pure. Rules of this file:
 - Public paths are explicit, and a path that servers could read in two ways never matches a public rule.
 """
 
-import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import assert_never
 from urllib.parse import unquote
 
 from oidcgate.config.model import Access, Rule
@@ -18,6 +18,9 @@ from oidcgate.inbound import SAFE_METHODS, Head
 from oidcgate.oidc.idtoken import Claims
 
 AMBIGUOUS = re.compile(r"[%;\\]|//|/\.\.?(?:/|$)")
+PARAMETERS = re.compile(r";[^/\\]*")  # of a segment (RFC 3986 §3.3)
+SLASHES = re.compile(r"[/\\]+")
+END = re.compile(r"[?#\0]")  # where a path may end once it is decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ def may_cross(how: Crossing, method: str, *, is_api: bool, upgrade: bool) -> boo
             return method in ("GET", "HEAD") and not is_api and not upgrade
         case Crossing.FOREIGN:
             return False
+        case _:
+            assert_never(how)
 
 
 def admits(access: Access, claims: Claims) -> bool:
@@ -116,8 +121,12 @@ def is_public(rules: tuple[Rule, ...], method: str, path: str) -> bool:
 
 
 def matches(rule: Rule, method: str, path: str) -> bool:
-    """Whether a rule speaks of a method and raw path; its path is exact, or a prefix when it ends with ``*``."""
-    if rule.methods and method not in rule.methods:
+    """
+    Whether a rule speaks of a method and raw path; its path is exact, or a prefix when it ends with ``*``.
+
+    GET means HEAD too, which tells the same less the body (RFC 9110 §9.3.2).
+    """
+    if rule.methods and method not in rule.methods and not (method == "HEAD" and "GET" in rule.methods):
         return False
     return path.startswith(rule.path[:-1]) if rule.path.endswith("*") else path == rule.path
 
@@ -136,17 +145,54 @@ def refused_by(rules: tuple[Rule, ...], method: str, path: str, claims: Claims) 
 
 
 def readings(path: str) -> tuple[str, ...]:
-    """The path as sent, and as servers read it that decode once or twice, fold slashes and drop parameters."""
-    if not AMBIGUOUS.search(path):
-        return (path,)
-    once = unquote(path)
-    return tuple(dict.fromkeys((path, once, _folded(once), _folded(unquote(once)))))
+    """The path as sent, and as servers read it that take some of the steps below, in this order."""
+    found = {path}
+    if AMBIGUOUS.search(path):
+        for step in STEPS:
+            found |= {step(text) for text in found}
+    return (path, *sorted(found - {path}))
 
 
-def _folded(path: str) -> str:
-    segments = (segment.partition(";")[0] for segment in path.replace("\\", "/").split("/"))
-    folded = posixpath.normpath("/" + "/".join(segments).lstrip("/"))
-    return folded + "/" if path.endswith("/") and folded != "/" else folded
+def _without_parameters(path: str) -> str:
+    return PARAMETERS.sub("", path)
+
+
+def _cut(path: str) -> str:
+    return END.split(path, maxsplit=1)[0]
+
+
+def _merged(path: str) -> str:
+    return SLASHES.sub("/", path)
+
+
+def _resolved(path: str) -> str:
+    """Without dot segments (RFC 3986 §5.2.4); an empty segment is a segment."""
+    if "/." not in path:
+        return path
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)
+
+
+# Some servers decode twice, drop parameters before or after that, resolve dots before or after they merge slashes.
+STEPS = (
+    _without_parameters,
+    unquote,
+    _without_parameters,
+    unquote,
+    _without_parameters,
+    _cut,
+    _resolved,
+    _merged,
+    _resolved,
+)
 
 
 def without_session(*, navigation: bool, is_api: bool) -> Decision:

@@ -1,10 +1,10 @@
 """`oidcgate check`: the same checks as at a start, without starting."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -14,6 +14,7 @@ from oidcgate.web.keys import read_ring
 from oidcgate.web.server import check_runtime
 
 STARS = "******"
+PASSWORD = re.compile(r"^([a-z0-9+.-]+://[^/?#:@]*:)[^/?#]*@", re.IGNORECASE)
 
 
 def check(path: Path | None, *, show: bool, schema: bool) -> int:
@@ -67,20 +68,15 @@ def effective(config: Config) -> str:
 
 
 def starred(node: Any) -> Any:
-    """The same tree with passwords in URLs, and the values that files and variables hold, replaced by stars."""
+    """The same tree with the passwords in URLs replaced by stars: the only secrets that a configuration can hold."""
     if isinstance(node, dict):
-        shown = {key: starred(value) for key, value in node.items()}
-        if node.get("client_secret_file") or node.get("client_secret_env"):
-            shown["client_secret"] = STARS
-        return shown
+        return {key: starred(value) for key, value in node.items()}
     if isinstance(node, list):
         return [starred(item) for item in node]
-    if isinstance(node, str) and "://" in node and urlsplit(node).password:
-        return node.replace(f":{urlsplit(node).password}@", f":{STARS}@")
-    return node
+    return PASSWORD.sub(rf"\1{STARS}@", node) if isinstance(node, str) else node
 
 
 def json_schema() -> dict[str, Any]:
     """A JSON Schema of the configuration file."""
     schema = Config.model_json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "oidcgate configuration", **schema}
+    return {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "oidcgate configuration"}

@@ -29,14 +29,30 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("secret", help="print a new key for session.keys_file")
 
+    worker = commands.add_parser("worker")  # the master's own; without a help text it is not listed
+    worker.add_argument("control", type=int)
+    worker.add_argument("listen", type=int, nargs="+")
+
     demo = commands.add_parser("demo", help="the whole story on this machine, with nothing else installed")
     demo.add_argument(
-        "--port", type=int, default=8000, help="the gate's port; the next two are the issuer's and the UI's"
+        "--port", type=demo_port, default=8000, help="the gate's port; the next two are the issuer's and the UI's"
     )
     demo.add_argument("--issuer", metavar="URL", help="use this provider, such as a real Dex, in place of the demo's")
     demo.add_argument("--client-id", default="oidcgate", metavar="ID")
     demo.add_argument("--client-secret-file", type=Path, metavar="FILE")
     return top
+
+
+def demo_port(text: str) -> int:
+    """
+    A port that has two more behind it.
+
+    Raises:
+        ArgumentTypeError: there are none.
+    """
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65533:
+        raise argparse.ArgumentTypeError("the demo needs a port from 1 to 65533")
+    return int(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,6 +84,10 @@ def run(options: argparse.Namespace) -> int:
             from oidcgate.cli.check import check
 
             return check(options.config, show=options.show, schema=options.schema)
+        case "worker":
+            from oidcgate.cli.serve import worker
+
+            return worker(options.control, options.listen)
         case "secret":
             from oidcgate.cli.secret import secret
 

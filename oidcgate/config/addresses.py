@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+PORT = re.compile(r"[0-9]{1,5}")
 DEFAULT_PORT = {"http": 80, "https": 443}
+
+
+def is_host(name: str) -> bool:
+    """Whether this is a lower-case host name, or an address without brackets."""
+    if HOST.fullmatch(name):
+        return True
+    try:
+        return not getattr(ipaddress.ip_address(name), "scope_id", None)
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:
@@ -55,14 +66,44 @@ def parse_origin(url: str) -> Origin:
         raise ValueError(f"{url!r} is not a URL: {error}") from None
     if parts.scheme not in DEFAULT_PORT:
         raise ValueError(f"{url!r} must begin with https:// (or http:// on this machine)")
-    if parts.username is not None or parts.query or parts.fragment or "?" in url or "#" in url:
-        raise ValueError(f"{url!r} must not carry a user, a query or a fragment")
+    if parts.username is not None:
+        raise ValueError("this address must not carry a user or a password")  # nor does this message
+    if "?" in url or "#" in url:
+        raise ValueError(f"{url!r} must not carry a query or a fragment")
     host = (parts.hostname or "").lower()
+    if not is_host(host) or not url.isprintable():
+        raise ValueError(f"{url!r} has no usable host name")
     if ":" in host:
         host = f"[{ipaddress.ip_address(host)}]"
-    elif not HOST.fullmatch(host):
-        raise ValueError(f"{url!r} has no usable host name")
     return Origin(parts.scheme, host, port if port is not None else DEFAULT_PORT[parts.scheme])
+
+
+def checked_url(url: str) -> str:
+    """
+    The same URL, when it is one that ``parse_origin`` takes.
+
+    Raises:
+        ValueError: with a sentence for the operator.
+    """
+    parse_origin(url)
+    return url
+
+
+def checked_proxy(url: str) -> str:
+    """
+    The same URL, when it is an outgoing proxy's, which may carry a user and a password.
+
+    Raises:
+        ValueError: with a sentence for the operator that quotes nothing.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in DEFAULT_PORT and is_host((parts.hostname or "").lower()) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("must be an http:// or https:// URL")
+    return url
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +128,11 @@ def parse_listen(text: str) -> Listen:
         ValueError: with a sentence for the operator.
     """
     if text.startswith("unix:"):
-        if not text[5:].startswith("/"):
+        if not text.startswith("unix:/"):
             raise ValueError(f"{text!r}: a Unix socket needs an absolute path, such as unix:/run/oidcgate.sock")
         return Listen(path=text[5:])
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    name = (host[1:-1] if host.startswith("[") and host.endswith("]") else host) or "0.0.0.0"
+    if not colon or not PORT.fullmatch(port) or int(port) > 65535 or not is_host(name.lower()):
         raise ValueError(f"{text!r} is not an address to listen on; write host:port or unix:/path")
-    return Listen(host=host.strip("[]") or "0.0.0.0", port=int(port))
+    return Listen(host=name, port=int(port))

@@ -4,7 +4,9 @@ From a YAML file to a ``Config``, or to every problem in it at once.
 Edge: reads the file and those it names. A problem says where (a YAML path), what, and what was probably meant.
 """
 
+import copy
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -29,21 +31,6 @@ RESERVED = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's safe subset, less the silent loss of a key that is written twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is written twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def load_config(path: Path, *, files: bool = True) -> Config:
     """
     Read and check a configuration file. Paths in it are taken from the file's own folder.
@@ -55,12 +42,45 @@ def load_config(path: Path, *, files: bool = True) -> Config:
         ConfigError: everything that is wrong.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        document, problems = _read(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([Problem("", f"{path} cannot be read: {error.strerror}")]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([Problem("", f"{path} is not YAML: {error}")]) from None
-    return parse_config(document, folder=path.parent, files=files)
+    try:
+        config = parse_config(document, folder=path.parent, files=files)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _read(text: str) -> tuple[object, list[Problem]]:
+    """The document in YAML's safe subset, and the keys that are written twice, which YAML itself loses in silence."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        return (None, []) if node is None else (loader.construct_document(node), list(_twice(node, "", set())))
+    finally:
+        loader.dispose()
+
+
+def _twice(node: yaml.Node, path: str, visited: set[int]) -> Iterator[Problem]:
+    if id(node) in visited:
+        return  # an alias
+    visited.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _twice(item, f"{path}[{index}]", visited)
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            below, line = f"{path}.{key.value}" if path else str(key.value), key.start_mark.line + 1
+            if below in lines:
+                yield Problem(below, f"written twice, in lines {lines[below]} and {line}")
+            lines.setdefault(below, line)
+            yield from _twice(value, below, visited)
 
 
 def parse_config(document: object, *, folder: Path, files: bool = True) -> Config:
@@ -73,17 +93,35 @@ def parse_config(document: object, *, folder: Path, files: bool = True) -> Confi
     if not isinstance(document, dict):
         raise ConfigError([Problem("", "the file must hold keys such as listen, provider and sites")])
     problems = list(_reserved(document))
-    try:
-        config = Config.model_validate(document)
-    except ValidationError as error:
-        named = {problem.path for problem in problems}
-        problems += [p for p in map(_problem, error.errors()) if p.path not in named]
-        raise ConfigError(_once(problems)) from None
-    config = absolute_paths(config, folder)
-    problems += check_rules(config, files=files)
-    if problems:
-        raise ConfigError(problems)
+    config, wrong = _validated(document)
+    named = {problem.path for problem in problems}
+    problems += [problem for problem in wrong if problem.path not in named]
+    if config is not None:
+        config = absolute_paths(config, folder)
+        problems += check_rules(config, files=files)
+    if config is None or problems:
+        raise ConfigError(_once(problems))
     return config
+
+
+def _validated(document: dict[Any, Any]) -> tuple[Config | None, list[Problem]]:
+    """What the model says; where only unknown keys are wrong, the configuration without them, to be checked further."""
+    try:
+        return Config.model_validate(document), []
+    except ValidationError as error:
+        errors = error.errors()
+    inner = {each["loc"][:size] for each in errors for size in range(len(each["loc"]))}
+    errors = [each for each in errors if each["loc"] not in inner]  # a list of bad items is not also too short
+    problems = [_problem(each) for each in errors]
+    if any(each["type"] != "extra_forbidden" for each in errors):
+        return None, problems
+    known = copy.deepcopy(document)
+    for each in errors:
+        section: Any = known
+        for part in each["loc"][:-1]:
+            section = section[part]
+        section.pop(each["loc"][-1], None)
+    return Config.model_validate(known), problems
 
 
 def _once(problems: list[Problem]) -> list[Problem]:
@@ -92,13 +130,16 @@ def _once(problems: list[Problem]) -> list[Problem]:
     return [p for p in dict.fromkeys(problems) if not any(path.startswith(f"{p.path}[") for path in paths)]
 
 
+UNION = re.compile(r"str|int|(tuple|literal)\[.*\]")  # what pydantic adds to a location for each kind of a union
+
+
 def yaml_path(location: tuple[str | int, ...]) -> str:
     """``('sites', 0, 'url')`` -> ``sites[0].url``; names that pydantic adds for unions are dropped."""
     text = ""
     for part in location:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif part.isidentifier() and part not in {"str", "int", "tuple"}:
+        elif not UNION.fullmatch(part):
             text += f".{part}" if text else part
     return text
 
@@ -106,7 +147,8 @@ def yaml_path(location: tuple[str | int, ...]) -> str:
 def _problem(error: Any) -> Problem:
     path = yaml_path(error["loc"])
     if error["type"] == "extra_forbidden":
-        return Problem(path, "unknown key" + near_match(error["loc"]))
+        section, key = yaml_path(error["loc"][:-1]), error["loc"][-1]
+        return Problem(f"{section}.{key}" if section else str(key), "unknown key" + near_match(error["loc"]))
     if error["type"] == "missing":
         return Problem(path, "this key is needed")
     return Problem(path, str(error["msg"]).removeprefix("Value error, "))
@@ -169,7 +211,7 @@ PATH_KEYS = {"cert_file", "key_file", "ca_file", "client_secret_file", "state_di
 
 def absolute_paths(config: Config, folder: Path) -> Config:
     """The same configuration with every file's path made absolute, relative ones from ``folder``."""
-    return Config.model_validate(_absolute(config.model_dump(exclude_unset=True, warnings=False), folder))
+    return Config.model_validate(_absolute(config.model_dump(), folder))
 
 
 def _absolute(node: Any, folder: Path) -> Any:

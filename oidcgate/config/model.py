@@ -7,19 +7,21 @@ Pure. Field order is the order of ``config.example.yaml``; checks that need more
 import ipaddress
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from oidcgate.config.addresses import Listen, Origin, parse_listen, parse_origin
+from oidcgate.config.addresses import Listen, Origin, checked_proxy, checked_url, parse_listen, parse_origin
 from oidcgate.config.units import Duration, Size
 
 Algorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"]
+Url = Annotated[str, AfterValidator(checked_url)]
+ProxyUrl = Annotated[str, AfterValidator(checked_proxy)]
 Port = Annotated[str, Field(description="host:port or unix:/path")]
 
 
 class Section(BaseModel):
     """A frozen part of the configuration; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Tls(Section):
@@ -43,39 +45,32 @@ class Admin(Section):
 class Provider(Section):
     """The OpenID provider: Dex."""
 
-    issuer: str
+    issuer: Url
     client_id: str = Field(min_length=1)
     client_secret_file: str | None = None
     client_secret_env: str | None = None
     scopes: tuple[str, ...] = ("openid", "email", "profile", "groups", "offline_access")
     ca_file: str | None = None
-    internal_url: str | None = None
+    internal_url: Url | None = None
     leeway: Duration = Field(default=10.0, ge=0, le=300)
     max_token_life: Duration = Field(default=25 * 3600.0, gt=0)
     algorithms: tuple[Algorithm, ...] = Field(default=("RS256", "ES256"), min_length=1)
     audiences: tuple[str, ...] = ()
     endpoint_hosts: tuple[str, ...] = ()
-    proxy: str | None = None
+    proxy: ProxyUrl | None = None
     insecure_internal_http: bool = False
-
-    @field_validator("issuer", "internal_url")
-    @classmethod
-    def _url(cls, url: str | None) -> str | None:
-        if url is not None:
-            parse_origin(url)
-        return url
 
 
 class ProviderOverride(Section):
     """What one site does differently; everything else comes from ``provider``."""
 
-    issuer: str | None = None
-    client_id: str | None = None
+    issuer: Url | None = None
+    client_id: str | None = Field(default=None, min_length=1)
     client_secret_file: str | None = None
     client_secret_env: str | None = None
     scopes: tuple[str, ...] | None = None
     ca_file: str | None = None
-    internal_url: str | None = None
+    internal_url: Url | None = None
     audiences: tuple[str, ...] | None = None
 
 
@@ -128,7 +123,7 @@ class Upstream(Section):
         for url in urls:
             if not url.startswith("unix:/"):
                 parse_origin(url)
-                if url.count("/") > 2 and not url.endswith("/"):
+                if url.removesuffix("/").count("/") > 2:
                     raise ValueError(f"{url!r} has a path; the gate forwards paths as they come, so leave it out")
         return value
 
@@ -168,6 +163,8 @@ class Site(Section):
     @field_validator("url")
     @classmethod
     def _url(cls, url: str) -> str:
+        if "*" in url:
+            raise ValueError(f"{url!r}: this version needs each site's own host; leave the * out")
         if url.removesuffix("/").count("/") > 2:
             raise ValueError(f"{url!r} has a path; a site is a whole host (UIs below a path are not supported)")
         return str(parse_origin(url.removesuffix("/")))
@@ -216,7 +213,9 @@ class Config(Section):
     @classmethod
     def _listen(cls, value: object) -> object:
         texts = [value] if isinstance(value, str) else value
-        return tuple(str(parse_listen(text)) for text in texts) if isinstance(texts, list | tuple) else texts
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            return texts  # of the wrong type: the next check says so
+        return tuple(str(parse_listen(text)) for text in texts)
 
     @field_validator("trusted_proxies")
     @classmethod

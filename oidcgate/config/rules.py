@@ -7,11 +7,10 @@ Edge: looks at files when asked to. Each check yields problems; none stops at th
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from oidcgate.config.addresses import is_loopback, parse_origin
 from oidcgate.config.model import Config, Provider, Site
-from oidcgate.config.secret import UnusableSecret, read_environment, read_private
+from oidcgate.config.secret import SecretFile, UnusableSecret, read_environment, read_private
 from oidcgate.errors import Problem
 
 
@@ -35,6 +34,8 @@ def effective_provider(config: Config, site: Site) -> Provider:
     own = {key: value for key, value in site.provider.model_dump().items() if value is not None}
     if "client_secret_file" in own or "client_secret_env" in own:
         own = {"client_secret_file": None, "client_secret_env": None, **own}
+    if own.get("issuer", config.provider.issuer) != config.provider.issuer:
+        own = {"internal_url": None, **own}  # the way to one issuer leads to no other
     return Provider.model_validate({**config.provider.model_dump(), **own})
 
 
@@ -53,13 +54,13 @@ def _provider(provider: Provider, path: str) -> Iterator[Problem]:
         yield Problem(f"{path}.scopes", "openid is needed: without it the issuer gives no ID token")
     if provider.client_secret_file and provider.client_secret_env:
         yield Problem(f"{path}.client_secret_env", "give the secret once: by file or by environment")
-    if provider.proxy is not None and urlsplit(provider.proxy).scheme not in ("http", "https"):
-        yield Problem(f"{path}.proxy", "must be an http:// or https:// URL")
 
 
 def _processes(config: Config) -> Iterator[Problem]:
-    if config.workers != 1:
-        yield Problem("workers", "this version runs one process; leave it at 1")
+    if isinstance(config.workers, int) and config.workers < 1:
+        yield Problem("workers", "must be 1 or more, or auto")
+    if config.workers != 1 and config.session.store == "memory":
+        yield Problem("workers", "several processes cannot share the memory store; use sqlite")
     networks = [text for text in config.trusted_proxies if text in ("0.0.0.0/0", "::/0")]
     if networks:
         yield Problem("trusted_proxies", f"{networks[0]} would let anybody claim any address")
@@ -69,7 +70,7 @@ def _session(config: Config) -> Iterator[Problem]:
     store, _, rest = config.session.store.partition(":")
     if store in ("redis", "rediss", "redis+sentinel", "redis+cluster"):
         yield Problem("session.store", "this version keeps sessions in memory or sqlite; Redis comes later")
-    elif store not in ("memory", "sqlite") or (rest and store == "memory"):
+    elif store not in ("memory", "sqlite") or (rest and (store == "memory" or not rest.startswith("/"))):
         yield Problem("session.store", "must be memory, sqlite or sqlite:/path/to/file.db")
     if config.session.cookie.domain is not None:
         yield Problem("session.cookie.domain", "this version keeps one cookie a host; leave it out")
@@ -95,8 +96,11 @@ def _site(config: Config, site: Site, path: str) -> Iterator[Problem]:
         yield from _provider(effective, f"{path}.provider")
     own_secret = site.provider.client_secret_file or site.provider.client_secret_env
     general_secret = config.provider.client_secret_file or config.provider.client_secret_env
-    if site.provider.client_id is not None and general_secret and not own_secret:
-        yield Problem(f"{path}.provider.client_id", "another client needs its own client_secret_file")
+    if general_secret and not own_secret:
+        if effective.client_id != config.provider.client_id:
+            yield Problem(f"{path}.provider.client_id", "another client needs its own client_secret_file")
+        elif effective.issuer != config.provider.issuer:
+            yield Problem(f"{path}.provider.issuer", "another issuer needs its own client_secret_file")
     upstream = site.upstream
     secure = any(url.startswith("https:") for url in upstream.urls)
     if not secure and (upstream.ca_file or upstream.server_name or upstream.insecure_skip_verify):
@@ -110,7 +114,7 @@ def _files(config: Config) -> Iterator[Problem]:
     if config.tls is not None:
         yield from _certificate(config.tls.cert_file, config.tls.key_file)
     if config.session.keys_file is not None:
-        yield from _private(config.session.keys_file, "session.keys_file")
+        yield from _keys(config.session.keys_file, "session.keys_file")
     for index, site in enumerate(config.sites):
         yield from _authority(site.upstream.ca_file, f"sites[{index}].upstream.ca_file")
         if site.provider != type(site.provider)():
@@ -120,7 +124,10 @@ def _files(config: Config) -> Iterator[Problem]:
 def _provider_files(provider: Provider, path: str) -> Iterator[Problem]:
     yield from _authority(provider.ca_file, f"{path}.ca_file")
     if provider.client_secret_file is not None:
-        yield from _private(provider.client_secret_file, f"{path}.client_secret_file")
+        try:
+            SecretFile(Path(provider.client_secret_file)).read()
+        except UnusableSecret as error:
+            yield Problem(f"{path}.client_secret_file", str(error))
     if provider.client_secret_env is not None:
         try:
             read_environment(provider.client_secret_env)
@@ -128,7 +135,7 @@ def _provider_files(provider: Provider, path: str) -> Iterator[Problem]:
             yield Problem(f"{path}.client_secret_env", str(error))
 
 
-def _private(file: str, path: str) -> Iterator[Problem]:
+def _keys(file: str, path: str) -> Iterator[Problem]:
     try:
         if not read_private(Path(file)).strip():
             yield Problem(path, f"{file} is empty")
@@ -148,8 +155,14 @@ def _authority(file: str | None, path: str) -> Iterator[Problem]:
 def _certificate(cert_file: str, key_file: str) -> Iterator[Problem]:
     try:
         read_private(Path(key_file))
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert_file, key_file)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(cert_file, key_file, password=_no_passphrase)
     except UnusableSecret as error:
         yield Problem("tls.key_file", str(error))
     except (OSError, ssl.SSLError) as error:
         yield Problem("tls.cert_file", f"{cert_file} and {key_file} do not load: {error.strerror or error}")
+
+
+def _no_passphrase() -> str:
+    """Instead of OpenSSL's own question on the terminal, which a service cannot answer."""
+    raise UnusableSecret("the key asks for a passphrase; give one without")

@@ -54,7 +54,10 @@ class SecretFile:
             raise UnusableSecret(f"{self.path} cannot be read: {error.strerror}") from None
         stamp = (status.st_mtime_ns, status.st_ino)
         if stamp != self._stamp:
-            value = read_private(self.path).decode("utf-8", "strict").strip()
+            try:
+                value = read_private(self.path).decode("utf-8", "strict").strip()
+            except UnicodeDecodeError:
+                raise UnusableSecret(f"{self.path} is not text (UTF-8)") from None
             if not value:
                 raise UnusableSecret(f"{self.path} is empty")
             self._value, self._stamp = value, stamp

@@ -32,8 +32,6 @@ def parse_duration(text: Any) -> float:
     Raises:
         ValueError: not a duration.
     """
-    if isinstance(text, float) and not isinstance(text, bool):
-        return text  # a default that is already in seconds
     if not isinstance(text, str) or not DURATION.fullmatch(text.strip()):
         raise ValueError(f"{text!r} is not a duration; write it with a unit, such as 30s, 5m or 12h")
     return sum(float(number) * SECONDS[unit] for number, unit in DURATION_PART.findall(text.strip()))
@@ -61,7 +59,7 @@ def show_duration(seconds: float) -> str:
     for unit in ("h", "m", "s"):
         if seconds >= SECONDS[unit] and seconds % SECONDS[unit] == 0:
             return f"{int(seconds // SECONDS[unit])}{unit}"
-    return f"{int(seconds * 1000)}ms" if seconds else "0s"
+    return f"{round(seconds * 1000)}ms" if seconds else "0s"
 
 
 def show_size(count: int) -> str | int:

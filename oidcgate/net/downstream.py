@@ -29,6 +29,7 @@ HEADER_LINES = 200
 READ_BUFFER = 1024 * 1024  # bytes of an upload read ahead
 KEEP_ALIVE = 75.0  # seconds; more than load balancers keep theirs, so that they close first
 LINGER = 2.0  # seconds an unread body is drained, so that the answer arrives
+STALL = 60.0  # seconds without a byte going out, after which a browser that does not read is cut off
 
 
 class Writer(Protocol):
@@ -65,8 +66,11 @@ class Sent:
     def __init__(self, *, keep_alive: bool) -> None:
         self.keep_alive = keep_alive
 
-    async def prepare(self, _request: web.BaseRequest) -> None:
-        """Nothing is left to write."""
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to write; but the next request waits until the browser has read most of this reply."""
+        protocol = request.protocol
+        if protocol is not None and protocol.writing_paused:
+            await protocol._drain_helper()
 
     async def write_eof(self) -> None:
         """Nothing is left to write."""
@@ -98,6 +102,8 @@ class Downstream(RequestHandler):
         "_quick",
         "_quick_message",
         "_server",
+        "_unsent",
+        "_unsent_since",
         "address",
         "live",
         "loop",
@@ -115,6 +121,8 @@ class Downstream(RequestHandler):
         self._head_limit = server.head_limit
         self._head_bytes = 0
         self._head_since = 0.0
+        self._unsent = 0  # bytes that waited for the browser at the last look, and since when
+        self._unsent_since = 0.0
         self.address = ""
         self.live: Any = None  # the session whose reply is being written
         self.tunnel: ByteSink | None = None
@@ -129,9 +137,8 @@ class Downstream(RequestHandler):
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         super().connection_made(transport)
         refusal = self._server.refusal(self.address)
-        if refusal:
-            transport.write(refusal)
-            self.force_close()
+        if refusal is not None:
+            self._refuse(refusal)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Called by the event loop."""
@@ -148,9 +155,12 @@ class Downstream(RequestHandler):
             return
         if self._is_idle():
             self._parse(data)
+        elif self._quick_message is not None and not self._close and not self._force_close:
+            self._queue(data)
         else:
             super().data_received(data)
-        if self._messages or self._current_request is not None or self._quick_message is not None:
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._quick_message is not None:  # a request is under way
             self._head_bytes = 0
             self._head_since = 0.0
         elif not self._force_close:
@@ -166,6 +176,7 @@ class Downstream(RequestHandler):
             and not self._messages
             and not self._upgraded
             and not self._buffer_paused
+            and not self._paused
             and not self._close
             and not self._force_close
         )
@@ -173,14 +184,7 @@ class Downstream(RequestHandler):
     def _parse(self, data: bytes) -> None:
         """As aiohttp's ``data_received``, but that a single request without a body is offered to ``Quick``."""
         assert self._parser is not None
-        try:
-            messages, upgraded, tail = self._parser.feed_data(data)
-        except HttpProcessingError as error:
-            messages, upgraded, tail = (
-                [(_ErrInfo(status=400, exc=error, message=error.message), EMPTY_PAYLOAD)],
-                False,
-                b"",
-            )
+        messages, upgraded, tail = self._read(data)
         if len(messages) == 1 and not upgraded:
             message, payload = messages[0]
             if payload is EMPTY_PAYLOAD and isinstance(message, RawRequestMessage):
@@ -191,19 +195,40 @@ class Downstream(RequestHandler):
                     self._parser.message_consumed()
                     return
                 self._quick_message = None
-        self._enqueue(messages)
+        self._enqueue(messages, upgraded, tail)
+        self._wake()
+
+    def _queue(self, data: bytes) -> None:
+        """Keep what comes while a quick reply is under way: aiohttp's loop must not begin with it before that's over."""
+        if self._upgraded:
+            self._message_tail += data
+            if not self._buffer_paused and len(self._message_tail) >= self._read_bufsize:
+                self._pause_reading_for_buffer()
+        else:
+            self._enqueue(*self._read(data))
+
+    def _read(self, data: bytes) -> tuple[Sequence[tuple[Any, Any]], bool, bytes]:
+        """What the parser makes of bytes."""
+        assert self._parser is not None
+        try:
+            return self._parser.feed_data(data)
+        except HttpProcessingError as error:
+            return [(_ErrInfo(status=400, exc=error, message=error.message), EMPTY_PAYLOAD)], False, b""
+
+    def _enqueue(self, messages: Sequence[tuple[Any, Any]], upgraded: bool, tail: bytes) -> None:
+        """Keep requests for aiohttp's loop."""
+        self._request_count += len(messages)
+        self._messages.extend(messages)
+        if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
+            self._pause_reading_for_buffer()
         self._upgraded = upgraded
         if upgraded and tail:
             self._message_tail = tail
 
-    def _enqueue(self, messages: Sequence[tuple[Any, Any]]) -> None:
-        """Hand requests to aiohttp's loop."""
-        self._request_count += len(messages)
-        self._messages.extend(messages)
-        if messages and self._waiter is not None and not self._waiter.done():
+    def _wake(self) -> None:
+        """Let aiohttp's loop go on, if there is something for it."""
+        if self._messages and self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
-            self._pause_reading_for_buffer()
 
     def quick_done(self, *, keep_alive: bool) -> None:
         """A quick reply is complete: wait for the next request, or go on with one that came meanwhile."""
@@ -212,8 +237,7 @@ class Downstream(RequestHandler):
             if self.transport is not None:
                 self.transport.close()
         elif self._messages:
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_result(None)
+            self._wake()
         else:
             self._next_keepalive_close_time = self.loop.time() + self._keepalive_timeout
 
@@ -224,8 +248,7 @@ class Downstream(RequestHandler):
             return
         self.quick_failure = failure
         self._messages.appendleft((message, EMPTY_PAYLOAD))
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._wake()
 
     def _process_keepalive(self) -> None:
         """A quick request under way is no idleness, although aiohttp's loop waits."""
@@ -246,11 +269,11 @@ class Downstream(RequestHandler):
         if not self._head_since:
             self._head_since = self._loop.time()
         if self._head_bytes > self._head_limit:
-            self._refuse(431, "Request Header Fields Too Large", "The request's headers are too large.")
+            self._refuse(TOO_LARGE)
 
-    def _refuse(self, status: int, reason: str, sentence: str) -> None:
+    def _refuse(self, answer: bytes) -> None:
         if self.transport is not None:
-            self.transport.write(plain_answer(status, reason, sentence))
+            self.transport.write(answer)
         self.force_close()
 
     def resume_writing(self) -> None:
@@ -262,9 +285,17 @@ class Downstream(RequestHandler):
     def sweep(self, now: float, header_timeout: float) -> None:
         """Once a second: end what has waited too long. ``now`` is the event loop's time."""
         if self._head_since and now - self._head_since > header_timeout:
-            self._refuse(408, "Request Timeout", "The request's headers took too long.")
+            self._refuse(TOO_SLOW)
+        elif self.transport is not None and self._is_stalled(self.transport.get_write_buffer_size(), now):
+            self.transport.abort()
         elif self.writer_of_reply is not None:
             self.writer_of_reply.overdue(now)
+
+    def _is_stalled(self, unsent: int, now: float) -> bool:
+        """Whether what waits for the browser has not moved for too long."""
+        if not unsent or unsent != self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        return now - self._unsent_since > STALL
 
     def handle_error(
         self,
@@ -272,18 +303,18 @@ class Downstream(RequestHandler):
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,
-    ) -> web.StreamResponse:
+    ) -> Any:
         """Answer what aiohttp's parser refused, in our words: it would quote the input, and log it."""
         if isinstance(exc, LineTooLong) or (isinstance(exc, BadHttpMessage) and "headers" in str(exc).lower()):
-            status, sentence = 431, "The request's headers are too large."
+            answer = TOO_LARGE
         elif status < 500:
-            status, sentence = 400, "This is not a well-formed HTTP/1.1 request."
+            answer = plain_answer(400, "Bad Request", "This is not a well-formed HTTP/1.1 request.")
         else:
-            sentence = "Something went wrong in the gate."
+            answer = plain_answer(500, "Internal Server Error", "Something went wrong in the gate.")
             log.error("unexpected error while answering", exc_info=exc)
-        response = web.Response(status=status, text=sentence + "\n", headers={"Cache-Control": "no-store"})
-        response.force_close()
-        return response
+        if self.transport is not None:
+            self.transport.write(answer)
+        return CLOSED
 
 
 def plain_answer(status: int, reason: str, sentence: str) -> bytes:
@@ -293,6 +324,10 @@ def plain_answer(status: int, reason: str, sentence: str) -> bytes:
         f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
         f"Cache-Control: no-store\r\nConnection: close\r\n\r\n{body}"
     ).encode()
+
+
+TOO_LARGE = plain_answer(431, "Request Header Fields Too Large", "The request's headers are too large.")
+TOO_SLOW = plain_answer(408, "Request Timeout", "The request's headers took too long.")
 
 
 class DownstreamServer(web.Server):

@@ -9,6 +9,8 @@ Edge: asyncio transports. Rules of this file:
 """
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ WRITE_STALL = 60.0  # seconds a browser may take nothing of a reply that waits f
 MOST_INTERIM = 10  # 1xx replies before the real one
 RETRYABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, not FIN
 
 OnDone = Callable[["Exchange"], None]
 OnUpgrade = Callable[["Exchange", bytes, bytes], None]
@@ -121,7 +124,8 @@ class Exchange:
                 self._write(LAST_CHUNK)
             self._finish(reusable=False)
             return
-        self.is_stale = not self.status and not self._held and connection is not None and connection.reused
+        unanswered = not (self.status or self._held or self._interim)
+        self.is_stale = unanswered and connection is not None and connection.reused
         self.fail(UpstreamError(f"the upstream's connection ended early: {error or 'closed'}"))
 
     def upstream_writable(self) -> None:
@@ -149,6 +153,8 @@ class Exchange:
             return
         if upload is not None and upload.waits_since and now - upload.waits_since > limits.body_idle:
             self.fail(RequestError("The request's body took too long.", status=408))
+        elif upload is not None and upload.stalled_since and now - upload.stalled_since > limits.header_timeout:
+            self.fail(UpstreamTimeout(f"it took nothing of the request's body for {limits.header_timeout:g} s"))
         elif self.status and now - self._since > limits.idle_timeout:
             self.fail(UpstreamTimeout("no byte either way for too long"))
         elif not self.status and upload is None and now - self._since > limits.header_timeout:
@@ -175,6 +181,8 @@ class Exchange:
                 self.fail(UpstreamError("the reply's head is too large"))
             return
         head, rest = data[:end], data[end + 4 :]
+        if self.upload is not None:
+            self.keep_alive = False  # an early reply: the rest of the body is not read
         try:
             if self._http11 and self.keep_alive and self._method == "GET":
                 reply = self._rewriter.read_usual(head)
@@ -214,6 +222,8 @@ class Exchange:
             self._left = reply.length
         elif framing is Framing.CHUNKED:
             self._decoder = ChunkedDecoder()
+        if not self._http11 and framing in (Framing.CHUNKED, Framing.CLOSE):
+            self.keep_alive = False  # only the connection's end tells such a browser where the body ends
         self._reusable = reply.reusable
         self._write(reply.head)
         if framing is Framing.NONE:
@@ -268,7 +278,7 @@ class Exchange:
             self.keep_alive = reusable = False
         self.downstream.writer_of_reply = None
         if connection is not None:
-            if reusable:
+            if reusable and self.on_upgrade is None:
                 connection.release(self._since, resume=self.downstream.writing_paused)
             else:
                 connection.abort()
@@ -304,8 +314,10 @@ class Exchange:
         if transport is not None:
             if self._http11 and self._framing is not Framing.NONE:
                 transport.close()
-            else:
-                transport.abort()  # HTTP/1.0 has no other sign that something is missing
+            else:  # HTTP/1.0 has no other sign that something is missing
+                if (sock := transport.get_extra_info("socket")) is not None:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                transport.abort()
 
 
 class Waiting:
@@ -365,6 +377,10 @@ async def _try(
             connection = await dial(pools, pool, request.usable_until)
     except OidcgateError as error:
         exchange.failure = error
+        return exchange
+    if exchange.downstream.transport is None:  # it left while its session was looked up or the UI was dialled
+        connection.abort()
+        exchange.failure = UpstreamError("the browser went away")
         return exchange
     if request.body is None:
         exchange.start(connection, request.head)

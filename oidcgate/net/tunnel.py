@@ -196,6 +196,10 @@ async def open_tunnel(
     except OidcgateError as error:
         exchange.failure = error
         return exchange
+    if exchange.downstream.transport is None:  # it left while the UI was dialled
+        connection.abort()
+        exchange.failure = UpstreamError("the browser went away")
+        return exchange
     exchange.start(connection, request.head)
     await waiting.ended()
     if switch.tunnel is not None:

@@ -39,6 +39,7 @@ class Upload:
 
     Attributes:
         waits_since: since when the client has been waited for, in the event loop's time; 0 while the UI is.
+        stalled_since: since when the UI has been waited for; 0 while the client is.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Upload:
         self._full: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self.waits_since = connection.loop.time()
+        self.stalled_since = 0.0
 
     def start(self) -> None:
         """Begin."""
@@ -63,7 +65,7 @@ class Upload:
 
     def stop(self) -> None:
         """The exchange is over."""
-        self.waits_since = 0.0
+        self.waits_since = self.stalled_since = 0.0
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 
@@ -89,9 +91,10 @@ class Upload:
                 return
             connection.write(encode_chunk([data]) if body.chunked else data)
             if connection.writing_paused:
-                self.waits_since = 0.0  # the UI's slowness is not the client's
+                self.waits_since, self.stalled_since = 0.0, connection.loop.time()
                 self._full = connection.loop.create_future()
                 await self._full
+                self.stalled_since = 0.0
             self.waits_since = connection.loop.time()
         self._on_done(connection.loop.time())
         if body.chunked:

@@ -22,7 +22,16 @@ from oidcgate.oidc.claims import Claims, Expected, check_claims, differs
 from oidcgate.oidc.keyset import ALGORITHMS, MAX_KID, Key
 from oidcgate.oidc.strictjson import decode_base64url, encode_base64url, loads_object
 
-__all__ = ["MAX_TOKEN", "Claims", "Expected", "TokenHeader", "header_of", "verify", "verify_refreshed"]
+__all__ = [
+    "MAX_TOKEN",
+    "Claims",
+    "Expected",
+    "TokenHeader",
+    "genuine_payload",
+    "header_of",
+    "verify",
+    "verify_refreshed",
+]
 
 MAX_TOKEN = 64 * 1024  # characters; hundreds of groups make tokens of 30 kB
 MAX_HEADER = 1024  # bytes, decoded
@@ -38,13 +47,24 @@ class TokenHeader:
     alg: str
 
 
-def header_of(raw: str, expected: Expected) -> TokenHeader:
+def header_of(raw: str, expected: Expected, kind: str = "JWT") -> TokenHeader:
     """
     Check all that needs no key: shape, sizes, encoding and the JOSE header.
 
+    Args: ``kind`` what ``typ`` must be where it is given (RFC 8725 §3.11).
     Raises: InvalidIdToken. Not checked: the signature and every claim.
     """
-    return _header(_split(raw), expected)
+    return _header(_split(raw), expected, kind)
+
+
+def genuine_payload(raw: str, *, key: Key, expected: Expected, kind: str) -> dict[str, object]:
+    """
+    The payload of a token of another kind, such as ``logout+jwt``, once its signature holds.
+
+    Raises: InvalidIdToken. Not checked: every claim.
+    """
+    parts = _split(raw)
+    return _payload(parts, _header(parts, expected, kind), key)
 
 
 def verify(raw: str, *, key: Key, expected: Expected, now: float, access_token: str | None) -> Claims:
@@ -58,14 +78,7 @@ def verify(raw: str, *, key: Key, expected: Expected, now: float, access_token: 
     """
     parts = _split(raw)
     header = _header(parts, expected)
-    if header.kid not in (None, key.kid) or not key.fits(header.alg):
-        raise InvalidIdToken("kid", "the key is not the one for this token")
-    if not key.verifies(header.alg, parts.signed, parts.signature):
-        raise InvalidIdToken("signature", "does not match the token")
-    try:
-        payload = loads_object(parts.payload, max_bytes=MAX_TOKEN)
-    except ValueError as error:
-        raise InvalidIdToken("payload", str(error)) from error
+    payload = _payload(parts, header, key)
     claims = check_claims(payload, expected, now=now)
     _check_access_token(payload.get("at_hash"), header.alg, access_token)
     return claims
@@ -126,7 +139,7 @@ def _split(raw: str) -> _Parts:
     return _Parts(header, payload, signature, f"{pieces[0]}.{pieces[1]}".encode("ascii"))
 
 
-def _header(parts: _Parts, expected: Expected) -> TokenHeader:
+def _header(parts: _Parts, expected: Expected, kind: str = "JWT") -> TokenHeader:
     try:
         header = loads_object(parts.header, max_bytes=MAX_HEADER, max_depth=4)
     except ValueError as error:
@@ -137,12 +150,23 @@ def _header(parts: _Parts, expected: Expected) -> TokenHeader:
     for name in _REFUSED:
         if name in header:
             raise InvalidIdToken(name, "not accepted in a header")
-    typ = header.get("typ", "JWT")
-    if not isinstance(typ, str) or typ.upper() != "JWT":  # at+jwt and logout+jwt are other things
-        raise InvalidIdToken("typ", differs("JWT", typ))
+    typ = header.get("typ", kind)
+    if not isinstance(typ, str) or typ.upper() != kind.upper():  # at+jwt and logout+jwt are other things
+        raise InvalidIdToken("typ", differs(kind, typ))
     if "kid" in header and (not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID):
         raise InvalidIdToken("kid", f"expected a string of at most {MAX_KID} characters")
     return TokenHeader(kid=kid if isinstance(kid, str) else None, alg=alg)
+
+
+def _payload(parts: _Parts, header: TokenHeader, key: Key) -> dict[str, object]:
+    if header.kid not in (None, key.kid) or not key.fits(header.alg):
+        raise InvalidIdToken("kid", "the key is not the one for this token")
+    if not key.verifies(header.alg, parts.signed, parts.signature):
+        raise InvalidIdToken("signature", "does not match the token")
+    try:
+        return loads_object(parts.payload, max_bytes=MAX_TOKEN)
+    except ValueError as error:
+        raise InvalidIdToken("payload", str(error)) from error
 
 
 def _check_access_token(at_hash: object, alg: str, access_token: str | None) -> None:

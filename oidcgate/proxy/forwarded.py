@@ -42,9 +42,7 @@ def client_address(peer: str, chain: bytes, networks: tuple[Network, ...]) -> st
     address = peer
     for hop in reversed(chain.decode("ascii", "replace").split(",")[-MOST_HOPS:]):
         text = hop.strip()
-        try:
-            ipaddress.ip_address(text)
-        except ValueError:
+        if not _is_address(text):
             return address
         address = text
         if not is_trusted(text, networks):
@@ -52,7 +50,15 @@ def client_address(peer: str, chain: bytes, networks: tuple[Network, ...]) -> st
     return address
 
 
-def forwarding_lines(*, peer: str, client: str, scheme: str, authority: str) -> bytes:
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text  # a zone (RFC 4007 §11) may be any text
+
+
+def forwarding_lines(*, peer: str, client: str, scheme: str, authority: str, via: str) -> bytes:
     """
     Our own forwarding headers as a block of lines.
 
@@ -61,10 +67,11 @@ def forwarding_lines(*, peer: str, client: str, scheme: str, authority: str) -> 
         client: who that speaks for; the same without a trusted proxy.
         scheme: the site's, as browsers use it.
         authority: the site's host (and port), as browsers use it.
+        via: our pseudonym.
     """
     chain = peer if peer == client else f"{client}, {peer}"
     port = authority.rpartition(":")[2] if ":" in authority.rpartition("]")[2] else {"https": "443"}.get(scheme, "80")
     return (
         f"X-Forwarded-For: {chain}\r\nX-Real-IP: {client}\r\nX-Forwarded-Proto: {scheme}\r\n"
-        f"X-Forwarded-Host: {authority}\r\nX-Forwarded-Port: {port}\r\nVia: 1.1 oidcgate\r\n"
+        f"X-Forwarded-Host: {authority}\r\nX-Forwarded-Port: {port}\r\nVia: 1.1 {via}\r\n"
     ).encode("ascii", "replace")

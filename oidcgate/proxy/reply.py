@@ -21,11 +21,15 @@ MOST_MEMORY = 4096  # lines remembered
 MOST_LINE_REMEMBERED = 512  # bytes; longer ones are judged each time
 
 STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
-FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
+FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
 LENGTH = re.compile(rb"[0-9]{1,18}")
 DATE_BEGIN = b"\r\nDate: "
-DATE = re.compile(rb"\r\nDate: [A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+# With the CRLF behind it unless it is the last line: what is left must not run together with the line before.
+DATE = re.compile(
+    rb"(\r\nDate: [A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT)(?:\r\n)?"
+)
 DATE_SIZE = 37  # bytes of such a line (RFC 9110 §5.6.7), its own CRLF in front
+DATE_SEEN = DATE_SIZE + 2
 MOST_HEADS = 1024  # remembered
 MOST_HEAD_REMEMBERED = 2048  # bytes
 END = b"\r\n\r\n"
@@ -107,7 +111,7 @@ class ReplyRewriter:
         self._lines: dict[bytes, tuple[int, bytes]] = {}
         self._statuses: dict[bytes, tuple[int, bytes, bool]] = {}
         self._heads: dict[bytes, Reply] = {}  # of usual replies, less the Date and the end
-        self._date = b""  # the last one seen to be well-formed
+        self._date = self._date_line = b""  # the last one seen to be well-formed, with and without the CRLF behind it
 
     def read_usual(self, head: bytes) -> Reply:
         """
@@ -117,7 +121,7 @@ class ReplyRewriter:
             BadReply: it must not be passed on.
         """
         at = head.find(DATE_BEGIN)
-        date = head[at : at + DATE_SIZE]
+        date = head[at : at + DATE_SEEN]
         if at < 0 or (date != self._date and not self._is_date(date)):
             return self.read(head, method="GET")
         key = head[:at] + head[at + DATE_SIZE :]
@@ -130,12 +134,13 @@ class ReplyRewriter:
                     self._heads.clear()
                 self._heads[key] = known
         status, text, framing, length, reusable, _ = known
-        return Reply(status, text + date + END, framing, length, reusable)
+        return Reply(status, text + self._date_line + END, framing, length, reusable)
 
     def _is_date(self, date: bytes) -> bool:
-        if DATE.fullmatch(date) is None:
+        match = DATE.fullmatch(date)
+        if match is None:
             return False
-        self._date = date
+        self._date, self._date_line = date, match[1]
         return True
 
     def read(self, head: bytes, *, method: str, client_http11: bool = True, keep_alive: bool = True) -> Reply:
@@ -198,7 +203,7 @@ class ReplyRewriter:
         if flags & IS_CHUNKED and length >= 0:
             raise BadReply("both a length and chunked")
         if flags & NOMINATES:
-            out = self._without_nominated(lines, out)
+            flags, out = self._without_nominated(lines, flags)
         return flags, length, out
 
     def _learn(self, line: bytes) -> tuple[int, bytes]:
@@ -213,7 +218,7 @@ class ReplyRewriter:
         match = FIELD.fullmatch(line)
         if match is None:
             raise BadReply("a malformed header line")
-        name, value = match[1].lower(), match[2]
+        name, value = match[1].lower(), match[2].strip(b" \t")
         if name in DROPPED or name.startswith(b"proxy-"):
             return 0, b""
         judge = _JUDGES.get(name)
@@ -231,6 +236,7 @@ class ReplyRewriter:
     def _may_set(self, value: bytes) -> bool:
         """Whether the upstream may set this cookie: not ours, and not for more hosts than its own (SE-04)."""
         name, *attributes = (part.strip(b" \t") for part in value.split(b";"))
+        name = name.lstrip(b"= \t")  # browsers send a nameless cookie as its value alone (RFC 6265bis §5.8.3)
         if folded(name.partition(b"=")[0]).startswith(self._own):
             return False
         domains = [
@@ -249,14 +255,20 @@ class ReplyRewriter:
                 return self._origin + value[len(upstream) :]
         return value
 
-    @staticmethod
-    def _without_nominated(lines: list[bytes], out: list[bytes]) -> list[bytes]:
-        nominated: set[bytes] = set()
-        for line in lines[1:]:
-            name, _, value = line.partition(b":")
-            if name.lower() == b"connection":
-                nominated.update(token.strip().lower() for token in value.split(b","))
-        return [text for text in out if text.partition(b":")[0].lower() not in nominated]
+    def _without_nominated(self, lines: list[bytes], flags: int) -> tuple[int, list[bytes]]:
+        """
+        Judge once more, without what Connection names (RFC 9110 §7.6.1): a header that is dropped counts for nothing.
+
+        Date stays, as ``read_usual`` needs it; a nomination cannot change the framing.
+        """
+        fields = [(line.partition(b":")[0].lower(), line) for line in lines[1:]]
+        options = b",".join(line.partition(b":")[2] for name, line in fields if name == b"connection")
+        nominated = {option.strip().lower() for option in options.split(b",")} - {b"date"}
+        verdicts = [self._judge(line) for name, line in fields if name not in nominated]
+        flags &= COMES_WITH_LENGTH | IS_CHUNKED | CLOSES | KEEPS_ALIVE | EACH_TIME
+        for flag, _ in verdicts:
+            flags |= flag
+        return flags, [text for _, text in verdicts if text]
 
     @staticmethod
     def _framing(method: str, status: int, flags: int, is_http11: bool) -> Framing:
@@ -301,7 +313,7 @@ def _mark(name: bytes, value: bytes) -> int:
     if name == b"cache-control":
         closed = b"private" in low or b"no-store" in low
         return HAS_CACHE_CONTROL | (0 if closed else IS_CACHEABLE)
-    if name == b"vary" and (b"cookie" in low or b"*" in low):
+    if name == b"vary" and {b"cookie", b"*"} & {field.strip() for field in low.split(b",")}:
         return VARIES_BY_COOKIE
     return 0
 
@@ -326,7 +338,7 @@ def _connection(value: bytes) -> tuple[int, bytes]:
             flags |= CLOSES
         elif token == b"keep-alive":
             flags |= KEEPS_ALIVE
-        elif token and TOKEN.fullmatch(token):
+        elif token != b"upgrade" and TOKEN.fullmatch(token):  # Upgrade goes in any case
             flags |= NOMINATES
     return flags, b""
 

@@ -10,6 +10,8 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 
+from oidcgate.errors import InvalidSeal
+
 MOST_ATTEMPTS = 20
 MOST_COOKIE_BYTES = 16 * 1024  # of all attempts together: heads have limits, also those of proxies before us
 LIFE = 600.0  # seconds a login may take (RP-02)
@@ -17,6 +19,7 @@ MOST_BYTES = 2700  # of one attempt: stays below 4096 with sealing, base64, name
 LOOP_WINDOW = 60.0  # seconds
 LOOP_LOGINS = 4  # finished logins of one browser within the window that mean a loop
 LABEL_LENGTH = 12
+FIELD_COUNT = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +46,27 @@ class Attempt:
         return now - self.began >= LIFE
 
     def to_bytes(self) -> bytes:
-        """For sealing; a fragment that would not fit into a cookie is left out."""
+        """For sealing; a fragment that would not fit into a cookie is left out, then the target."""
         row = [self.state, self.nonce, self.verifier, self.provider, self.target, self.fragment, int(self.began)]
         plain = json.dumps(row, separators=(",", ":")).encode()
         if len(plain) > MOST_BYTES and self.fragment:
             return replace(self, fragment="").to_bytes()
+        if len(plain) > MOST_BYTES and self.target != "/":
+            return replace(self, target="/").to_bytes()
         return plain
 
 
 def attempt_from_bytes(plain: bytes) -> Attempt:
-    """The inverse of ``to_bytes``."""
-    return Attempt(*json.loads(plain))
+    """
+    The inverse of ``to_bytes``.
+
+    Raises:
+        InvalidSeal: a release wrote it that keeps other fields.
+    """
+    row = json.loads(plain)
+    if not isinstance(row, list) or len(row) != FIELD_COUNT:
+        raise InvalidSeal("an attempt of another release")
+    return Attempt(*row)
 
 
 def label(state: str) -> str:

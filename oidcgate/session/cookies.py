@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 VALUE = re.compile(rb"[A-Za-z0-9_-]{1,3900}")
+EDGE = bytes(range(0x21)) + b"\x7f\"'?"  # the question mark stands for whatever is not ASCII
 LABEL = re.compile(rb"[0-9a-z]{1,32}")
 
 
@@ -84,9 +85,8 @@ def pairs(header: bytes) -> Iterable[tuple[bytes, bytes, bytes]]:
 
 
 def folded(name: bytes) -> bytes:
-    """A name less everything that some parser might trim or fold away."""
-    text = name.decode("utf-8", "replace").strip()
-    return text.strip("\"' \t\x00\ufffd").casefold().encode("utf-8", "replace")
+    """A name less everything that some parser might trim or fold away: spaces of all kinds, controls, quotes, case."""
+    return name.decode("utf-8", "replace").casefold().encode("ascii", "replace").strip(EDGE)
 
 
 def without_cookies(header: bytes, *, own: bytes, others: Iterable[bytes] = ()) -> bytes:

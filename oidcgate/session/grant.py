@@ -78,18 +78,21 @@ def grant_from_bytes(key: str, plain: bytes) -> Grant:
     The inverse of ``to_bytes``.
 
     Raises:
-        InvalidSeal: a record of a version that this release does not know.
+        InvalidSeal: a record that this release does not understand.
     """
     record: dict[str, Any] = json.loads(plain)
     if record.get("v") != RECORD_VERSION:
         raise InvalidSeal("a grant record of another version")
-    return Grant(
-        key=key,
-        issuer=record["issuer"],
-        client_id=record["client_id"],
-        claims=Claims.from_record(record["claims"]),
-        id_token=record["id_token"],
-        refresh_token=record["refresh_token"],
-        obtained=record["obtained"],
-        sessions=tuple((k, end) for k, end in record["sessions"]),
-    )
+    try:
+        return Grant(
+            key=key,
+            issuer=record["issuer"],
+            client_id=record["client_id"],
+            claims=Claims.from_record(record["claims"]),
+            id_token=record["id_token"],
+            refresh_token=record["refresh_token"],
+            obtained=record["obtained"],
+            sessions=tuple((k, end) for k, end in record["sessions"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidSeal("a grant record that lacks a field") from error

@@ -7,7 +7,6 @@ The first key of a ring seals, every key opens: that is how keys are rotated wit
 """
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Iterable
 
@@ -38,8 +37,9 @@ def decode_key(line: str) -> bytes:
         ValueError: not 32 bytes of base64.
     """
     try:
-        key = base64.b64decode(line.strip().replace("-", "+").replace("_", "/") + "=", validate=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
+        text = line.strip().rstrip("=").replace("-", "+").replace("_", "/")
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as error:
         raise ValueError(f"a key is one line of base64, as `oidcgate secret` prints it ({error})") from None
     if len(key) != KEY_SIZE:
         raise ValueError(f"a key has {KEY_SIZE} bytes, this one has {len(key)}")

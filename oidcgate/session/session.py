@@ -75,9 +75,12 @@ def session_from_bytes(key: str, plain: bytes) -> Session:
     The inverse of ``to_bytes``; fields that a newer release added are ignored.
 
     Raises:
-        InvalidSeal: a record of a version that this release does not know.
+        InvalidSeal: a record that this release does not understand.
     """
     record: dict[str, Any] = json.loads(plain)
     if record.get("v") != RECORD_VERSION:
         raise InvalidSeal("a session record of another version")
-    return Session(key=key, **{name: record[name] for name in FIELDS if name in record})
+    try:
+        return Session(key=key, **{name: record[name] for name in FIELDS if name in record})
+    except TypeError as error:
+        raise InvalidSeal("a session record that lacks a field") from error

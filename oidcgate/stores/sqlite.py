@@ -33,12 +33,16 @@ CREATE INDEX IF NOT EXISTS item_ends ON item (ends);
 class SqliteStore:
     """Implements ``session.store.Store``. Call ``open`` before anything else."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.time, busy_timeout: float = BUSY_TIMEOUT
+    ) -> None:
         self._path = path
+        self._busy_timeout = busy_timeout
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
         self._writes = 0
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}>"
@@ -66,10 +70,14 @@ class SqliteStore:
 
     async def close(self) -> None:
         """As ``Store.close``."""
-        await self._run(self._close)
-        self._thread.shutdown(wait=False)
+        if not self._closed:
+            await self._run(self._close)
+            self._closed = True
+            self._thread.shutdown(wait=False)
 
     async def _run(self, work: Callable[[], T]) -> T:
+        if self._closed:
+            raise StoreUnavailable("sqlite: the store is closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except (sqlite3.Error, OSError) as error:
@@ -78,10 +86,15 @@ class SqliteStore:
     def _open(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.executescript(SCHEMA)
+        connection = sqlite3.connect(self._path, timeout=self._busy_timeout, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.executescript(SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
 
     def _db(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -10,10 +10,11 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-Check = Callable[[], Awaitable[str | None]]  # what is wrong, or None
-Figures = Callable[[], dict[str, float]]
+Readiness = Callable[[], Awaitable[dict[str, str | None]]]  # what is wrong, by name; None = nothing
+Figures = Callable[[], Awaitable[dict[str, float]]]
 
 HELP = {
+    "oidcgate_workers": "Worker processes.",
     "oidcgate_requests": "Requests answered since the start.",
     "oidcgate_connections": "Connections from browsers that are open now.",
     "oidcgate_sessions": "Sessions in use by this process.",
@@ -25,35 +26,38 @@ COUNTERS = frozenset({"oidcgate_requests"})
 class Collector:
     """The gate's figures, read when Prometheus asks; nothing is counted twice for it on the data path."""
 
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
+    def __init__(self) -> None:
+        self.figures: dict[str, float] = {}
 
     def collect(self) -> Iterable[Metric]:
         """As prometheus-client calls it."""
-        for name, value in self._figures().items():
+        for name, value in self.figures.items():
             kind = CounterMetricFamily if name in COUNTERS else GaugeMetricFamily
             yield kind(name, HELP[name], value=value)
 
 
-def admin_app(*, checks: dict[str, Check], figures: Figures) -> web.Application:
+def admin_app(*, readiness: Readiness, figures: Figures) -> web.Application:
     """
     ``/livez``, ``/readyz`` and ``/metrics``.
 
     Args:
-        checks: what readiness needs, by name.
+        readiness: what is wrong with each thing that is needed.
+        figures: what is counted.
     """
     registry = CollectorRegistry()
-    registry.register(Collector(figures))
+    collector = Collector()
+    registry.register(collector)
 
     async def livez(_request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def readyz(_request: web.Request) -> web.Response:
-        findings = {name: await check() for name, check in checks.items()}
+        findings = await readiness()
         text = "".join(f"{name}: {wrong or 'ok'}\n" for name, wrong in findings.items())
         return web.Response(status=503 if any(findings.values()) else 200, text=text)
 
     async def metrics(_request: web.Request) -> web.Response:
+        collector.figures = await figures()
         body = generate_latest(registry)
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 

@@ -72,7 +72,9 @@ def forbidden(inbound: "Inbound", decision: Forbidden, prefix: str, request_id: 
     who = [("Signed in as", live.claims.email or live.claims.subject)]
     if live.claims.groups:
         who.append(("Groups", ", ".join(live.claims.groups)))
-    actions = [Action(texts.SOMEBODY_ELSE, f"{prefix}/sign_out", quiet=decision.reason == CROSSED)]
+    actions = [Action(texts.SOMEBODY_ELSE, f"{prefix}/sign_out", quiet=decision.reason == RULE)]
+    if decision.reason == RULE:
+        actions.insert(0, Action(texts.OPEN, "/"))
     if decision.reason == CROSSED:
         actions = [Action(texts.OPEN, "/")]
     page = Page(heading, sentence, actions=actions, facts=who, note=note(request_id))

@@ -82,6 +82,11 @@ class Inbound:
         return self.facts.site.preset.is_api(self.path)
 
 
+def seen_as(peer: str) -> str:
+    """A peer's address; whoever comes by a Unix socket is on this machine."""
+    return "127.0.0.1" if peer == "unix" else peer
+
+
 def pseudonym(sites: Iterable[str]) -> str:
     """Our name in Via (RFC 9110 §7.6.3): one for all processes of a configuration, another one for other gates."""
     return "oidcgate-" + hashlib.sha256("\n".join(sorted(sites)).encode()).hexdigest()[:8]
@@ -128,7 +133,7 @@ class FactsTable:
         head = read_head(raw, version)
         if self._via.encode() in head.via:
             raise RequestError("This request came back to this proxy in a loop.")
-        site = self._sites.get(head.authority.removesuffix("."))
+        site = self._sites.get(head.authority)
         if site is None:
             raise RequestError("No site of this gate has that host name.", status=421)
         own = site.names.session
@@ -164,11 +169,11 @@ class FactsTable:
         key = (peer, head.forwarded_for if self._trusted else b"", site.authority)
         lines = self._forwarding.get(key)
         if lines is None:
-            shown = "127.0.0.1" if peer == "unix" else peer
-            client = client_address(peer, head.forwarded_for, self._trusted)
+            shown = seen_as(peer)
+            client = client_address(shown, head.forwarded_for, self._trusted)
             lines = forwarding_lines(
                 peer=shown,
-                client=shown if client == peer else client,
+                client=client,
                 scheme=site.scheme,
                 authority=site.authority,
                 via=self._via,
@@ -181,7 +186,7 @@ class FactsTable:
 
     def client_address(self, inbound: Inbound) -> str:
         """Where the person is, as far as trusted proxies tell."""
-        return client_address(inbound.downstream.address, inbound.facts.head.forwarded_for, self._trusted)
+        return client_address(seen_as(inbound.downstream.address), inbound.facts.head.forwarded_for, self._trusted)
 
     def is_trusted(self, address: str) -> bool:
         """Whether an address is a configured proxy's."""

@@ -10,7 +10,7 @@ Edge: aiohttp's low-level handler. ``inbound`` facts -> ``session`` -> ``policy`
 import time
 from collections.abc import Callable
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from oidcgate.errors import OidcgateError, ProviderError, RequestError, StoreUnavailable, UpstreamError
 from oidcgate.net.downstream import CLOSED, KEPT, Downstream, Sent
@@ -92,6 +92,8 @@ class Gate:
     def _refuse_early(self, request: web.BaseRequest, error: RequestError, sequence: int, began: float) -> web.Response:
         """Refuse what has no usable facts: a short text, and the end of the connection."""
         response = answers.plain_refusal(error, self._log.request_id(sequence))
+        if request.version not in (HttpVersion10, HttpVersion11):
+            request._cache["version"] = HttpVersion11  # the answer is never in a version that we do not speak
         address = getattr(request.protocol, "address", "")
         method = request.method if request.method.isalpha() else "-"
         self._log.add((began, None, '""', method, "", error.status, 0, time.time() - began, address, sequence))
@@ -140,7 +142,7 @@ class Gate:
     def _decide(self, inbound: Inbound) -> Decision:
         facts, live = inbound.facts, inbound.live
         site = facts.site
-        if inbound.path.startswith(site.preset.no_passage):
+        if site.preset.is_closed(inbound.path):
             return Forbidden("This page would load code from another site.")
         if site.restricts and is_public(site.config.access.rules, inbound.method, inbound.path):
             inbound.live = None

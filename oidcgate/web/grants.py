@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from weakref import WeakSet, WeakValueDictionary
 
 from oidcgate.errors import InvalidIdToken, InvalidSeal, ProviderError, StoreUnavailable, TokenError
+from oidcgate.net.provider import Provider
 from oidcgate.oidc.idtoken import Claims
 from oidcgate.oidc.tokens import TokenSet
 from oidcgate.proxy.rewrite import bearer_line
@@ -61,6 +62,8 @@ class SharedGrant:
         self.failure: ProviderError | StoreUnavailable | None = None
         self.revision = 0
         self.users: WeakSet[GrantUser] = WeakSet()
+        # What the provider gave for which refresh token, until it is safe in the store: it cannot be had again.
+        self.unstored: tuple[str, TokenSet] | None = None
         self.adopt(grant, version, due)
 
     def __repr__(self) -> str:
@@ -142,7 +145,9 @@ class Grants:
             )
             return new.with_session(session_key, ends, now=now)
 
-        grant, version = await self._change(key, change)
+        changed = await self._change(key, change)
+        assert changed is not None
+        grant, version = changed
         surplus = grant.over_limit(self._limits.max_per_user)
         shared = self._share(grant, version)
         shared.failures, shared.next_try, shared.failure = 0, 0.0, None
@@ -156,7 +161,7 @@ class Grants:
             return
         grant = read[0].without_session(session_key)
         if any(ends > self._clock() for _, ends in grant.sessions):
-            await self._change(key, lambda old: (old or grant).without_session(session_key))
+            await self._change(key, lambda old: old and old.without_session(session_key))
             return
         await self._store.delete(key)
         provider = self._providers.for_grant(grant.issuer, grant.client_id)
@@ -174,11 +179,13 @@ class Grants:
             log.warning("a grant record cannot be opened: %s", error)
             return None
 
-    async def _change(self, key: str, change: Callable[[Grant | None], Grant]) -> tuple[Grant, int]:
-        """Compare-and-set until nobody was in between."""
+    async def _change(self, key: str, change: Callable[[Grant | None], Grant | None]) -> tuple[Grant, int] | None:
+        """Compare-and-set until nobody was in between; None when ``change`` says to leave things as they are."""
         for _ in range(MOST_CONFLICTS):
             read = await self._read(key)
             grant = change(read[0] if read else None)
+            if grant is None:
+                return None
             life = max(1.0, grant.ends - self._clock())
             nonce = secrets.token_bytes(NONCE_SIZE)
             sealed = self._ring.seal(grant.to_bytes(), purpose="grant", context=key, nonce=nonce)
@@ -260,14 +267,14 @@ class Grants:
         before = shared.grant.claims.expires
         while await self._store.get(lease) is not None:
             await asyncio.sleep(LEASE_POLL)
-            if await self._adopt_stored(shared) and shared.grant.claims.expires > before:
+            if await self._adopt_stored(shared.grant.key) and shared.grant.claims.expires > before:
                 return
-        await self._adopt_stored(shared)
+        await self._adopt_stored(shared.grant.key)
         if shared.grant.claims.expires <= before and shared.can_renew:
             await self._renew_with_lease(shared)
 
-    async def _adopt_stored(self, shared: SharedGrant) -> bool:
-        read = await self._read(shared.grant.key)
+    async def _adopt_stored(self, key: str) -> bool:
+        read = await self._read(key)
         if read is None:
             return False
         self._share(*read)
@@ -275,7 +282,7 @@ class Grants:
 
     async def _renew_alone(self, shared: SharedGrant) -> None:
         before = shared.grant
-        if not await self._adopt_stored(shared):
+        if not await self._adopt_stored(shared.grant.key):
             return  # signed out meanwhile
         grant = shared.grant
         if grant.id_token != before.id_token or grant.refresh_token is None:
@@ -284,53 +291,70 @@ class Grants:
         if provider is None:
             await self._give_up(shared, grant.refresh_token, "its provider is no longer configured")
             return
-        try:
-            tokens = await provider.refresh_raw(grant.refresh_token, None)
-        except TokenError as error:
-            if not error.final:
-                raise
-            await self._give_up(shared, grant.refresh_token, str(error))
-            return
-        await self._store_tokens(shared, tokens, grant)
+        if shared.unstored is None or shared.unstored[0] != grant.refresh_token:
+            try:
+                shared.unstored = grant.refresh_token, await provider.refresh_raw(grant.refresh_token, None)
+            except TokenError as error:
+                if not error.final:
+                    raise
+                await self._give_up(shared, grant.refresh_token, str(error))
+                return
+        await self._store_tokens(shared, shared.unstored[1], grant, provider)
+        shared.unstored = None
 
-    async def _store_tokens(self, shared: SharedGrant, tokens: TokenSet, grant: Grant) -> None:
+    async def _store_tokens(self, shared: SharedGrant, tokens: TokenSet, grant: Grant, provider: Provider) -> None:
+        """First of all the refresh token: the old one is dead from now on."""
+        assert grant.refresh_token is not None
         refresh_token = tokens.refresh_token or grant.refresh_token
-        key = grant.key
-        if refresh_token != grant.refresh_token:  # first of all: the old one is dead from now on
-            await self._change(key, lambda old: replace(old or grant, refresh_token=refresh_token))
-        provider = self._providers.for_grant(grant.issuer, grant.client_id)
-        assert provider is not None
+        ours = (grant.refresh_token, refresh_token)
+
+        def rotated(old: Grant | None) -> Grant | None:
+            return replace(old, refresh_token=refresh_token) if old and old.refresh_token in ours else None
+
+        def renewed(old: Grant | None) -> Grant | None:
+            if old is None or old.refresh_token != refresh_token:
+                return None
+            return replace(old, claims=claims, id_token=tokens.id_token, obtained=self._clock())
+
+        if await self._change(grant.key, rotated) is None:
+            await self._overtaken(refresh_token, grant.key, provider)
+            return
+        if not tokens.id_token:
+            await self._give_up(shared, refresh_token, "the provider renews no ID tokens")
+            return
         try:
             claims = await provider.verify(tokens, previous=grant.claims)
         except InvalidIdToken as error:
             log.error("a refreshed ID token was refused, the sessions of this grant end: %s", error)
-            await self._store.delete(key)
+            await self._store.delete(grant.key)
             shared.usable_until = 0.0
             shared.grant = replace(shared.grant, refresh_token=None)
             return
-
-        def change(old: Grant | None) -> Grant:
-            base = old or grant
-            return replace(
-                base, claims=claims, id_token=tokens.id_token, refresh_token=refresh_token, obtained=self._clock()
-            )
-
-        changed, version = await self._change(key, change)
-        shared.adopt(changed, version, self._due(changed))
+        changed = await self._change(grant.key, renewed)
+        if changed is None:
+            await self._overtaken(refresh_token, grant.key, provider)
+            return
+        self._share(*changed)
         log.info("renewed a grant until %d", claims.expires)
+
+    async def _overtaken(self, refresh_token: str, key: str, provider: Provider) -> None:
+        """During the renewal somebody signed in, whose tokens count, or the last session ended."""
+        if not await self._adopt_stored(key):
+            self._background(provider.revoke(refresh_token), f"revoke for {key[:14]}")
 
     async def _give_up(self, shared: SharedGrant, refresh_token: str, reason: str) -> None:
         """Final, unless somebody has stored another refresh token meanwhile."""
-        read = await self._read(shared.grant.key)
-        if read is None or read[0].refresh_token != refresh_token:
-            if read is not None:
-                self._share(*read)
+        key = shared.grant.key
+
+        def ended(old: Grant | None) -> Grant | None:
+            return replace(old, refresh_token=None) if old and old.refresh_token == refresh_token else None
+
+        changed = await self._change(key, ended)
+        if changed is None:
+            await self._adopt_stored(key)
             return
         log.warning("no further renewal, the tokens run to their end: %s", reason)
-        changed, version = await self._change(
-            shared.grant.key, lambda old: replace(old or shared.grant, refresh_token=None)
-        )
-        shared.adopt(changed, version, changed.claims.expires)
+        self._share(*changed)
 
     # Background work.
 

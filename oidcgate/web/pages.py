@@ -74,17 +74,21 @@ class Page:
         where = f";url={escape(self.refresh_url)}" if self.refresh_url else ""
         refresh = f'<meta http-equiv="refresh" content="{self.refresh}{where}">' if self.refresh is not None else ""
         return _respond(
-            document(self.heading, body, nonce, head=refresh), status, nonce, form_origins=form_origins, headers=headers
+            document(self.heading, body, nonce, head=refresh, kind="trouble" if status >= 400 else ""),
+            status,
+            nonce,
+            form_origins=form_origins,
+            headers=headers,
         )
 
 
-def document(title: str, body: str, nonce: str, *, head: str = "") -> str:
-    """A whole HTML document around a body."""
+def document(title: str, body: str, nonce: str, *, head: str = "", kind: str = "") -> str:
+    """A whole HTML document around a body; ``kind`` is how it looks: trouble, or passing (shown only if it stays)."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<title>{escape(title)}</title>{head}<style nonce="{nonce}">{STYLE}</style></head>'
-        f"<body><main>{body}</main></body></html>"
+        f'<body><main class="{kind}">{body}</main></body></html>'
     )
 
 
@@ -103,7 +107,7 @@ def start_page(url: str) -> web.Response:
         f'<script nonce="{nonce}">{START_SCRIPT}</script>'
     )
     head = f'<noscript><meta http-equiv="refresh" content="0;url={escape(url)}"></noscript>'
-    return _respond(document(heading, body, nonce, head=head), 200, nonce, script=True)
+    return _respond(document(heading, body, nonce, head=head, kind="passing"), 200, nonce, script=True)
 
 
 def _respond(

@@ -24,6 +24,7 @@ from oidcgate.config.addresses import Listen, parse_listen
 from oidcgate.config.model import Config
 from oidcgate.errors import ConfigError, OidcgateError, Problem, ProviderError, StoreUnavailable
 from oidcgate.net.downstream import Downstream, DownstreamServer
+from oidcgate.policy import admits
 from oidcgate.proxy.forwarded import parse_networks
 from oidcgate.session.lifecycle import Limits
 from oidcgate.session.store import Store
@@ -63,12 +64,19 @@ class GateServer:
     Args:
         access_descriptor: where access-log lines go; standard output unless told otherwise, None = nowhere.
         sockets: listening sockets made elsewhere, in place of the configured addresses.
+        with_admin: whether the admin listener is this process's; with workers it is the master's.
     """
 
     def __init__(
-        self, config: Config, *, access_descriptor: int | None = 1, sockets: Sequence[socket.socket] = ()
+        self,
+        config: Config,
+        *,
+        access_descriptor: int | None = 1,
+        sockets: Sequence[socket.socket] = (),
+        with_admin: bool = True,
     ) -> None:
         self.config = config
+        self._with_admin = with_admin
         self._sockets = sockets
         self._access_descriptor = access_descriptor if config.log.access else None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,7 +99,7 @@ class GateServer:
             await self._listen_on(sock)
         for listen in () if self._sockets else self.config.listeners:
             await self._listen(listen)
-        if self.config.admin is not None:
+        if self.config.admin is not None and self._with_admin:
             await self._listen_admin(parse_listen(self.config.admin.listen))
         self._spawn(self._tick(), "every second")
         self._spawn(self._warm_up(), "reach the providers")
@@ -177,7 +185,7 @@ class GateServer:
         self._listeners.append(server)
 
     async def _listen_admin(self, listen: Listen) -> None:
-        app = admin_app(checks={"provider": self._provider_check, "store": self._store_check}, figures=self._figures)
+        app = admin_app(readiness=self.checks, figures=self.figures)
         self._admin = web.AppRunner(app, access_log=None)
         await self._admin.setup()
         site: web.BaseSite
@@ -221,8 +229,22 @@ class GateServer:
             site.pools.sweep(now)
         open_now = {id(c.live) for c in self.connections() if c.live is not None and c.writer_of_reply is not None}
         await self.sessions.sweep(lambda live: id(live) in open_now)
+        self._end_those_not_admitted()
         for guard in self.gate.guards.values():
             await guard.look_again()
+
+    def _end_those_not_admitted(self) -> None:
+        """A renewal may have taken somebody's group away: what is open ends, as what comes next is refused."""
+        access = {site.origin: site.config.access for site in self.sites}
+        for connection in self.connections():
+            live: Live | None = connection.live
+            writer = connection.writer_of_reply
+            if live is None or writer is None or live.session.site not in access:
+                continue
+            if live.admitted is None:
+                live.admitted = admits(access[live.session.site], live.claims)
+            if not live.admitted:
+                writer.end(SESSION_OVER, "This site is not open to your account any more")
 
     async def _warm_up(self) -> None:
         """The gate starts without its providers and keeps knocking."""
@@ -238,7 +260,11 @@ class GateServer:
         count = self.downstream.end_session(lambda other: other is live, SESSION_OVER, f"Session ended: {reason}")
         log.info("a session ended (%s), %d open streams closed", reason, count)
 
-    async def _provider_check(self) -> str | None:
+    async def checks(self) -> dict[str, str | None]:
+        """What readiness needs, by name: what is wrong with it, or None."""
+        return {"provider": self._provider_check(), "store": await self._store_check()}
+
+    def _provider_check(self) -> str | None:
         waiting = [provider.issuer for provider in self.providers if not provider.ready]
         return f"not reached yet: {', '.join(waiting)}" if waiting else None
 
@@ -249,7 +275,8 @@ class GateServer:
             return str(error)
         return None
 
-    def _figures(self) -> dict[str, float]:
+    async def figures(self) -> dict[str, float]:
+        """What is counted."""
         return {
             "oidcgate_requests": self.downstream.requests_count,
             "oidcgate_connections": len(self.downstream.connections),

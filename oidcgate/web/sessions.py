@@ -84,13 +84,17 @@ class Live:
         """A websocket's byte came from the browser."""
         self.seen = time.time()
 
+    def take_over(self) -> None:
+        """Take over what the grant has: another token, and perhaps other groups to judge."""
+        if self.shared.revision != self._revision:
+            self._revision = self.shared.revision
+            self.bearer = self.shared.bearer
+            self.admitted = None
+
     def refresh(self, now: float) -> None:
         """Take over what the grant has, and say until when that holds."""
+        self.take_over()
         shared = self.shared
-        if shared.revision != self._revision:
-            self._revision = shared.revision
-            self.bearer = shared.bearer
-            self.admitted = None
         until = min(now + SEEN_WINDOW, shared.usable_until, self.session.ends)
         if shared.can_renew:
             until = min(until, shared.due if shared.due > now else now + 1.0)
@@ -307,7 +311,9 @@ class Sessions:
                     await self.end(live, "it was not used for too long, or reached its longest life")
             elif now >= live.shared.usable_until and not live.shared.can_renew:
                 await self.end(live, "its tokens could not be renewed")
-            elif not is_open and now - live.seen > FORGET_AFTER:
+            elif is_open:
+                live.take_over()
+            elif now - live.seen > FORGET_AFTER:
                 self._lives.pop(live.handle, None)
         except StoreUnavailable as error:
             log.warning("the store does not answer: %s", error)

@@ -9,7 +9,7 @@ SIGN_IN_AGAIN = "Sign in again"
 SIGN_OUT = "Sign out"
 TRY_AGAIN = "Try again"
 STAY = "Stay signed in"
-OPEN = "Open"
+OPEN = "Open the site"
 SOMEBODY_ELSE = "Sign in as somebody else"
 
 START = ("Taking you to sign in", "One moment.")
@@ -36,7 +36,7 @@ LOOP = (
     "You signed in several times within a minute, yet each time your browser came back without its session. Most "
     "often cookies are blocked or deleted for this site, or the clock of this computer or of the server is wrong.",
 )
-PROVIDER_SAYS_NO = ("The sign-in was not completed", "The identity provider answered: ")
+PROVIDER_SAYS_NO = ("The sign-in was not completed", "")
 TOKEN_REFUSED = (
     "The identity provider's answer was refused",
     "It did not pass a safety check, so nobody was signed in. Trying again may help; if it does not, the "
@@ -44,14 +44,20 @@ TOKEN_REFUSED = (
 )
 PROVIDER_DOWN = (
     "The identity provider does not answer",
-    "You are not signed out. This page tries again by itself.",
+    "Nothing is lost: this page tries again by itself every few seconds.",
 )
 STORE_DOWN = (
     "The session store does not answer",
-    "You are not signed out. This page tries again by itself.",
+    "Nothing is lost: this page tries again by itself every few seconds.",
 )
-UPSTREAM_DOWN = ("The application does not answer", "You are signed in; what lies behind this address is not there.")
-UPSTREAM_SLOW = ("The application is too slow", "You are signed in, but the application did not answer in time.")
+UPSTREAM_DOWN = (
+    "The application does not answer",
+    "You are signed in, but the application behind this address cannot be reached. It may just be restarting.",
+)
+UPSTREAM_SLOW = (
+    "The application is too slow",
+    "You are signed in, but the application behind this address did not answer in time.",
+)
 UPSTREAM_BROKEN = (
     "The application's answer was unusable",
     "You are signed in, but the application answered in a way that cannot be passed on.",

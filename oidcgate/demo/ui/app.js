@@ -22,7 +22,9 @@ function showWho(me) {
 function showLeft() {
   if (!state.expires) return;
   const seconds = Math.max(0, Math.round((state.expires - Date.now()) / 1000));
-  const text = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  const two = (number) => String(number).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  const text = `${hours ? `${hours}:${two(minutes)}` : minutes}:${two(seconds % 60)}`;
   $("token-left").textContent = seconds ? text : "expired";
   $("token-left").classList.toggle("late", seconds < 60);
 }

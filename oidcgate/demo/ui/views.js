@@ -68,25 +68,26 @@ function podRow(pod) {
   return h("tr", { "data-pod": name, "data-namespace": namespace },
     h("td", {}, h("a", { href: podLink(namespace, name) }, name)), h("td", { class: "wide" }, namespace),
     h("td", {}, badge(pod.status)), h("td", { class: "number wide" }, String(pod.restartCount)),
-    h("td", { class: "number" }, age(creationTimestamp)), h("td", { class: "wide" }, pod.nodeName),
+    h("td", { class: "number" }, age(creationTimestamp)), h("td", { class: "widest" }, pod.nodeName),
     h("td", { class: "wide" }, h("a", { class: "quiet", href: podLink(namespace, name, "shell"), "aria-label": `Terminal in ${name}` }, "Terminal")));
 }
 
 export function pods(state, [namespace = ""]) {
   const body = h("tbody");
   const message = h("div", { id: "pods-message", "data-testid": "pods-message" });
-  const columns = [["Name"], ["Namespace", "wide"], ["Status"], ["Restarts", "number wide"], ["Age", "number"], ["Node", "wide"]];
+  const columns = [["Name"], ["Namespace", "wide"], ["Status"], ["Restarts", "number wide"], ["Age", "number"], ["Node", "widest"]];
   const head = columns.map(([label, kind = ""]) => h("th", { scope: "col", class: kind }, label));
   const table = h("table", { id: "pods", "data-testid": "pods" },
     h("thead", {}, h("tr", {}, head, h("th", { scope: "col", class: "wide" }, h("span", { class: "hidden" }, "Actions")))), body);
   const refresh = async () => {
     try {
       const list = await visiblePods(state, namespace);
+      table.hidden = !list.length;
       body.replaceChildren(...list.map(podRow));
       message.replaceChildren(...(list.length ? [] : [empty("No pods that you may see.")]));
     } catch (error) {
       if (error.status !== 403) throw error;
-      body.replaceChildren();
+      table.hidden = true;
       message.replaceChildren(h("p", { class: "refusal" }, h("strong", {}, "Forbidden. "), error.message));
     }
   };

@@ -43,9 +43,14 @@ class Preset:
         """Whether scripts fetch this path, or one that a server may take it for."""
         return any(reading.startswith(self.api_paths) for reading in readings(path))
 
+    def is_closed(self, path: str) -> bool:
+        """Whether nobody gets this path, or one that a server may take it for."""
+        return bool(self.no_passage) and any(reading.startswith(self.no_passage) for reading in readings(path))
+
     def logged(self, path: str) -> str:
         """A path as the log may show it: never a query, and nothing behind a secret prefix."""
+        plain = path.partition("?")[0]
         for prefix in self.secret_paths:
-            if path.startswith(prefix):
+            if any(reading.startswith(prefix) for reading in readings(plain)):
                 return prefix + "…"
-        return path.partition("?")[0]
+        return plain

@@ -1,0 +1,391 @@
+"""
+The master process: keeps the listening sockets and the admin listener, starts workers, replaces them.
+
+Edge: processes and signals; serves no request itself. Rules of this file:
+- Listening sockets outlive every worker and every reload, so that no queued connection is lost.
+- A reload starts a whole new generation and lets the old one drain; a configuration that does not hold is reported,
+  and everything stays as it was.
+- A worker that dies is replaced at once, and ever more slowly when it dies at once again.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+
+from oidcgate.config.addresses import Listen, parse_listen
+from oidcgate.config.model import Config
+from oidcgate.errors import ConfigError, OidcgateError, Problem
+from oidcgate.web.admin import admin_app
+from oidcgate.web.control import Channel, Message
+from oidcgate.web.keys import load_ring
+from oidcgate.web.server import BACKLOG, open_store, raise_file_limit, remove_stale_socket
+
+log = logging.getLogger("oidcgate.master")
+
+READY_LIMIT = 30.0  # seconds for a worker to start
+DRAIN = 25.0  # seconds that requests under way may take; orchestrators kill after 30
+NOTICE = 1.0  # seconds between readiness going off and the end of accepting, for load balancers to see
+QUICK_DEATH = 2.0  # seconds; a worker that lived less is restarted with a pause
+LONGEST_PAUSE = 5.0
+WATCH = 2.0  # seconds between looks at certificates and keys on disk
+
+
+@dataclass(slots=True)
+class Child:
+    """A worker process as the master sees it."""
+
+    index: int
+    process: asyncio.subprocess.Process
+    channel: Channel
+    started: float
+    listening: asyncio.Task[None]
+    wanted: bool = True
+    pause: float = field(default=0.0)
+
+
+class Master:
+    """
+    Runs a configuration with as many workers as it says.
+
+    Args:
+        load: reads and checks the configuration anew.
+    """
+
+    def __init__(self, load: Callable[[], Config]) -> None:
+        self._load = load
+        self._config: Config | None = None
+        self._sockets: dict[str, list[socket.socket]] = {}
+        self._children: list[Child] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._admin: web.AppRunner | None = None
+        self._admin_wanted: Listen | None = None
+        self._stopping = False
+        self._end = asyncio.Event()
+        self.admin_address: Listen | None = None
+
+    # Life.
+
+    async def run(self) -> int:
+        """
+        Start, and serve until a signal; the exit code.
+
+        Raises:
+            ConfigError, OidcgateError: it cannot start.
+        """
+        raise_file_limit()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload(), "reload"))
+        config = self._load()
+        try:
+            await self._begin(config)
+            await self._end.wait()
+        finally:
+            await self._finish()
+        return 0
+
+    async def _begin(self, config: Config) -> None:
+        await prepare(config)
+        self._listen(config)
+        self._children = await self._generation(config)
+        self._config = config
+        await self._listen_admin(config)
+        self._spawn(self._watch(), "watch files")
+        where = ", ".join(self.addresses())
+        log.info("listening on %s for %s", where, ", ".join(site.url for site in config.sites))
+
+    async def _finish(self) -> None:
+        self._stopping = True
+        if self._children:
+            log.info("draining")
+            await asyncio.sleep(NOTICE)
+        await asyncio.gather(*(self._dismiss(child, DRAIN) for child in self._children))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._admin is not None:
+            await self._admin.cleanup()
+        for sockets in self._sockets.values():
+            for sock in sockets:
+                sock.close()
+
+    def _spawn(self, work: "asyncio._CoroutineLike[None]", name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Sockets.
+
+    def addresses(self) -> list[str]:
+        """Where the workers listen, with the ports that the system chose."""
+        found = []
+        for text, sockets in self._sockets.items():
+            listen = parse_listen(text)
+            found.append(text if listen.path else str(Listen(listen.host, sockets[0].getsockname()[1])))
+        return found
+
+    def _listen(self, config: Config) -> None:
+        """Open what is newly wanted; what is no longer wanted is closed by ``_forget``."""
+        count = worker_count(config)
+        for text in config.listen:
+            listen = parse_listen(text)
+            sockets = self._sockets.setdefault(text, [])
+            wanted = 1 if listen.path else count
+            try:
+                while len(sockets) < wanted:
+                    sockets.append(listening(listen, sockets, shared=count > 1))
+            except OSError as error:
+                raise ConfigError([Problem("listen", f"{text}: {error.strerror or error}")]) from None
+
+    def _forget(self, config: Config) -> None:
+        for text in [text for text in self._sockets if text not in config.listen]:
+            for sock in self._sockets.pop(text):
+                sock.close()
+
+    def _sockets_of(self, config: Config, index: int) -> list[socket.socket]:
+        return [self._sockets[text][min(index, len(self._sockets[text]) - 1)] for text in config.listen]
+
+    # Workers.
+
+    async def _generation(self, config: Config) -> list[Child]:
+        """
+        A whole set of new workers, all ready.
+
+        Raises:
+            ConfigError, OidcgateError: one of them could not start; the others are gone again.
+        """
+        children: list[Child] = []
+        try:
+            for index in range(worker_count(config)):
+                children.append(await self._start_child(config, index))
+        except OidcgateError:
+            await asyncio.gather(*(self._dismiss(child, 0.0) for child in children))
+            raise
+        return children
+
+    async def _start_child(self, config: Config, index: int) -> Child:
+        ours, theirs = socket.socketpair()
+        sockets = self._sockets_of(config, index)
+        descriptors = [sock.fileno() for sock in sockets]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "oidcgate",
+                "worker",
+                str(theirs.fileno()),
+                *map(str, descriptors),
+                pass_fds=[theirs.fileno(), *descriptors],
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        finally:
+            theirs.close()
+        channel = await Channel.over(ours, _nothing)
+        listening_task = asyncio.create_task(channel.listen(), name=f"worker {process.pid}")
+        child = Child(index, process, channel, time.monotonic(), listening_task)
+        document = config.model_dump(mode="json", exclude_unset=True)
+        answer = await channel.ask("start", limit=READY_LIMIT, config=document)
+        if not (answer or {}).get("ready"):
+            await self._dismiss(child, 0.0)
+            raise _failure(answer or {})
+        self._spawn(self._wait_for(child, config), f"wait for {process.pid}")
+        return child
+
+    async def _wait_for(self, child: Child, config: Config) -> None:
+        """Replace a worker that died although it was wanted."""
+        code = await child.process.wait()
+        if not child.wanted or self._stopping:
+            return
+        log.error("worker %d (process %d) died with %d; starting another", child.index, child.process.pid, code)
+        self._children = [other for other in self._children if other is not child]
+        pause = child.pause
+        while not self._stopping and self._config is config:
+            if time.monotonic() - child.started < QUICK_DEATH:
+                pause = min(LONGEST_PAUSE, pause * 2 or 0.1)
+                await asyncio.sleep(pause)
+            try:
+                successor = await self._start_child(config, child.index)
+            except OidcgateError as error:
+                log.error("a worker could not be started: %s", error)
+                child.started = time.monotonic()
+                continue
+            successor.pause = pause
+            self._children.append(successor)
+            return
+
+    async def _dismiss(self, child: Child, drain: float) -> None:
+        """Let a worker finish its requests, then end; one that does not is killed."""
+        child.wanted = False
+        child.channel.tell(say="stop", drain=drain)
+        try:
+            await asyncio.wait_for(child.process.wait(), drain + 10.0)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                child.process.kill()
+            await child.process.wait()
+        child.channel.close()
+        await asyncio.gather(child.listening, return_exceptions=True)
+
+    # Reload.
+
+    async def reload(self) -> None:
+        """A new generation from the configuration as it is now; what is wrong with it is said, and nothing changes."""
+        try:
+            config = self._load()
+            await prepare(config)
+            self._listen(config)
+            children = await self._generation(config)
+        except ConfigError as error:
+            for problem in error.problems:
+                log.error("reload refused: %s", problem)
+            return
+        except OidcgateError as error:
+            log.error("reload refused: %s", error)
+            return
+        old, self._children, self._config = self._children, children, config
+        self._forget(config)
+        await self._listen_admin(config)
+        log.info("reloaded; the old workers drain")
+        for child in old:
+            self._spawn(self._dismiss(child, DRAIN), f"drain {child.process.pid}")
+
+    async def _watch(self) -> None:
+        """Certificates, keys and CA files that change on disk reload the workers, as SIGHUP does."""
+        stamps = file_stamps(self._config)
+        while True:
+            await asyncio.sleep(WATCH)
+            now = file_stamps(self._config)
+            if now != stamps:
+                log.info("a certificate or key changed on disk")
+                await self.reload()
+                stamps = file_stamps(self._config)
+
+    # The admin listener.
+
+    async def _listen_admin(self, config: Config) -> None:
+        wanted = parse_listen(config.admin.listen) if config.admin is not None else None
+        if self._admin is not None and wanted == self._admin_wanted:
+            return
+        if self._admin is not None:
+            await self._admin.cleanup()
+            self._admin = None
+        self._admin_wanted = wanted
+        if wanted is None:
+            return
+        app = admin_app(readiness=self._readiness, figures=self._figures)
+        self._admin = web.AppRunner(app, access_log=None)
+        await self._admin.setup()
+        site: web.BaseSite
+        if wanted.path:
+            remove_stale_socket(Path(wanted.path))
+            site = web.UnixSite(self._admin, wanted.path)
+        else:
+            site = web.TCPSite(self._admin, wanted.host, wanted.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError([Problem("admin.listen", f"{wanted}: {error.strerror or error}")]) from None
+        self.admin_address = wanted if wanted.path else Listen(wanted.host, self._admin.addresses[0][1])
+        log.info("admin on %s", self.admin_address)
+
+    async def _readiness(self) -> dict[str, str | None]:
+        """What each worker misses, by name; the first that misses something speaks for all."""
+        if self._stopping:
+            return {"gate": "shutting down"}
+        merged: dict[str, str | None] = {}
+        for answer in await self._ask_all("checks"):
+            for name, wrong in (answer or {"checks": {"worker": "does not answer"}}).get("checks", {}).items():
+                merged[name] = merged.get(name) or wrong
+        return merged or {"worker": "none is running"}
+
+    async def _figures(self) -> dict[str, float]:
+        merged: dict[str, float] = {"oidcgate_workers": len(self._children)}
+        for answer in await self._ask_all("figures"):
+            for name, value in (answer or {}).get("figures", {}).items():
+                merged[name] = merged.get(name, 0.0) + value
+        return merged
+
+    async def _ask_all(self, what: str) -> list[Message | None]:
+        return list(await asyncio.gather(*(child.channel.ask(what) for child in self._children)))
+
+
+async def _nothing(_message: Message) -> Message | None:
+    """Workers ask nothing."""
+    return None
+
+
+def _failure(answer: Message) -> OidcgateError:
+    if "problems" in answer:
+        return ConfigError([Problem(path, message) for path, message in answer["problems"]])
+    return OidcgateError(answer.get("failure", "a worker did not start in time"))
+
+
+def worker_count(config: Config) -> int:
+    """How many workers ``workers`` means here."""
+    return len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
+
+
+def listening(listen: Listen, others: list[socket.socket], *, shared: bool) -> socket.socket:
+    """
+    A listening socket; further ones of an address share its port.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    if listen.path:
+        remove_stale_socket(Path(listen.path))
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(listen.path)
+        os.chmod(listen.path, 0o660)
+        sock.listen(BACKLOG)
+        return sock
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    port = others[0].getsockname()[1] if others else listen.port
+    if shared and not others and port:
+        # SO_REUSEPORT would quietly share the port with another gate: look first whether it is free.
+        socket.create_server((listen.host, port), family=family).close()
+    sock = socket.create_server((listen.host, port), family=family, reuse_port=shared, backlog=BACKLOG)
+    sock.setblocking(False)
+    return sock
+
+
+async def prepare(config: Config) -> None:
+    """
+    Make what several workers must not make at once: keys and the store's file.
+
+    Raises:
+        ConfigError, StoreUnavailable: it cannot be made.
+    """
+    load_ring(config.session)
+    store = await open_store(config)
+    await store.close()
+
+
+def file_stamps(config: Config | None) -> dict[str, int]:
+    """Times of the files whose change calls for new workers; client secrets are read anew without that."""
+    if config is None:
+        return {}
+    paths = [config.session.keys_file, config.provider.ca_file]
+    if config.tls is not None:
+        paths += [config.tls.cert_file, config.tls.key_file]
+    for site in config.sites:
+        paths += [site.upstream.ca_file, site.provider.ca_file]
+    return {path: _stamp(path) for path in paths if path is not None}
+
+
+def _stamp(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
