@@ -120,9 +120,13 @@ def story(demo: Demo) -> str:
             groups = ", ".join(person.groups) or "no groups"
             lines.append(f"    {person.login:6} password {person.password:6}  {person.name} ({groups})")
         lines.append("")
+    if demo.issuer is not None:
+        rights = "alice sees every namespace, bob one, carol none: the token's groups decide, not the gate"
+    else:
+        rights = "the token's groups decide: platform-admins sees every namespace, team-shop one, others none"
     lines += [
         "  Try",
-        "    - alice sees every namespace, bob one, carol none: the token's groups decide, not the gate",
+        f"    - {rights}",
         f"    - a deep link: {demo.url}/#/pods/shop",
         "    - a pod's Logs and Terminal; type `whoami` there",
         f"    - {demo.url}/oauth2/sign_out in another tab, and watch the terminal close",

@@ -137,7 +137,7 @@ class Rule(Section):
     """One access rule: who may use a path; the first that matches decides."""
 
     path: str = Field(pattern=r"^/[!-~]*$", description="exact, or a prefix when it ends with *")
-    methods: tuple[str, ...] = ()
+    methods: tuple[Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], ...] = ()
     groups: tuple[str, ...] = ()
     public: bool = False
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from oidcgate.errors import OidcgateError
@@ -159,6 +159,8 @@ class Downstream(RequestHandler):
             self._queue(data)
         else:
             super().data_received(data)
+            if self._messages and self._current_request is not None:
+                self._end_broken_body(self._current_request.content)
         waiter = self._waiter
         if waiter is None or waiter.done() or self._quick_message is not None:  # a request is under way
             self._head_bytes = 0
@@ -206,6 +208,12 @@ class Downstream(RequestHandler):
                 self._pause_reading_for_buffer()
         else:
             self._enqueue(*self._read(data))
+
+    def _end_broken_body(self, content: StreamReader) -> None:
+        """Whoever reads a body whose framing is broken would wait for its end for ever."""
+        if isinstance(self._messages[-1][0], _ErrInfo) and not content.is_eof():
+            content.set_exception(web.RequestPayloadError("broken framing"))
+            content.feed_eof()
 
     def _read(self, data: bytes) -> tuple[Sequence[tuple[Any, Any]], bool, bytes]:
         """What the parser makes of bytes."""

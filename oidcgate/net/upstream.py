@@ -8,6 +8,7 @@ Edge: asyncio transports. Rules of this file:
 """
 
 import asyncio
+import select
 import ssl
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -38,7 +39,7 @@ class Sink(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One connection to a UI; ``sink`` is None while it is idle."""
 
-    __slots__ = ("idle_since", "loop", "pool", "reused", "sink", "transport", "writing_paused")
+    __slots__ = ("idle_since", "loop", "pool", "reused", "sink", "speaks", "transport", "writing_paused")
 
     def __init__(self, pool: "Pool", loop: asyncio.AbstractEventLoop) -> None:
         self.pool = pool
@@ -58,6 +59,9 @@ class UpstreamConnection(asyncio.Protocol):
         transport = cast(asyncio.Transport, transport)  # uvloop's transports are not of asyncio's classes
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self.transport = transport
+        poller = select.poll()
+        poller.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self.speaks = poller.poll  # whether something waits to be read, when called with 0
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
@@ -177,8 +181,10 @@ class Pool:
         """An idle connection, if there is one."""
         while self.idle:
             connection = self.idle.pop()
-            if connection.transport is not None and not connection.transport.is_closing():
+            transport = connection.transport
+            if transport is not None and not transport.is_closing() and not connection.speaks(0):
                 return connection
+            connection.abort()
         return None
 
     async def connect(self) -> UpstreamConnection:

@@ -1,11 +1,14 @@
 """
-What a session store can do: bytes by key with a time to live, and compare-and-set.
+What a session store can do: bytes by key with a time to live, compare-and-set, and notices to other processes.
 
 Pure: the Protocol only. Stores know nothing of cookies, requests or tokens; values arrive sealed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
+
+OnMessage = Callable[[str], None]
 
 ABSENT = 0  # as ``expected``: only when there is no such key
 
@@ -38,8 +41,20 @@ class Store(Protocol):
         """
         ...
 
-    async def delete(self, key: str) -> bool:
-        """Remove a key; whether it was there."""
+    async def delete(self, key: str, *, expected: int | None = None) -> bool:
+        """Remove a key (only while that version is there); whether it was."""
+        ...
+
+    async def keys(self, prefix: str) -> list[str]:
+        """The keys that begin with a prefix; a list for people, not for every request."""
+        ...
+
+    async def notify(self, message: str) -> None:
+        """Tell every process that uses this store, this one included."""
+        ...
+
+    def listen(self, on_message: OnMessage) -> None:
+        """Be told. An empty message says that some may have been missed."""
         ...
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Callable
 
-from oidcgate.session.store import ABSENT, Stored
+from oidcgate.session.store import ABSENT, OnMessage, Stored
 
 SWEEP_EVERY = 1024  # writes
 
@@ -21,6 +21,7 @@ class MemoryStore:
         self._items: dict[str, tuple[Stored, float]] = {}
         self._versions = itertools.count(1)
         self._writes = 0
+        self._listeners: list[OnMessage] = []
 
     def __repr__(self) -> str:
         return f"<MemoryStore of {len(self._items)}>"
@@ -41,11 +42,26 @@ class MemoryStore:
             self._sweep()
         return version
 
-    async def delete(self, key: str) -> bool:
+    async def delete(self, key: str, *, expected: int | None = None) -> bool:
         """As ``Store.delete``."""
         current = self._current(key)
-        self._items.pop(key, None)
-        return current is not None
+        if current is None or (expected is not None and current.version != expected):
+            return False
+        del self._items[key]
+        return True
+
+    async def keys(self, prefix: str) -> list[str]:
+        """As ``Store.keys``."""
+        return [key for key in list(self._items) if key.startswith(prefix) and self._current(key)]
+
+    async def notify(self, message: str) -> None:
+        """As ``Store.notify``; there is no other process."""
+        for on_message in self._listeners:
+            on_message(message)
+
+    def listen(self, on_message: OnMessage) -> None:
+        """As ``Store.listen``."""
+        self._listeners.append(on_message)
 
     async def close(self) -> None:
         """As ``Store.close``."""

@@ -15,13 +15,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from oidcgate.config.addresses import PORT, is_host
 
 Kind = Literal["single", "sentinel", "cluster", "unix"]
 
 PARTS = re.compile(r"(?P<scheme>[a-z+]+)://(?P<authority>[^/?]*)(?P<path>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
+BRACKETED = re.compile(r"\[([^\]]*)\](?:(:)(.*))?", re.DOTALL)
 SCHEMES: dict[str, tuple[Kind, bool]] = {
     "redis": ("single", False),
     "rediss": ("single", True),
@@ -34,6 +35,7 @@ SCHEMES: dict[str, tuple[Kind, bool]] = {
 DEFAULT_PORT: dict[Kind, int] = {"single": 6379, "sentinel": 26379, "cluster": 6379, "unix": 0}
 PASSWORD_KEYS = ("password_file", "password_env")
 TLS_KEYS = ("ca_file", "cert_file", "key_file")
+ENCODE = "a / ? # or @ in a user or password must be percent-encoded"
 SENTINEL_KEYS = ("sentinel_username", "sentinel_password", "sentinel_password_file", "sentinel_password_env")
 
 
@@ -68,10 +70,12 @@ class RedisAddress:
 
     def __str__(self) -> str:
         if self.kind == "unix":
-            return f"unix://{self.path}?db={self.db}"
+            return f"unix://{quote(self.path)}?db={self.db}"
         hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
         scheme = next(name for name, meaning in SCHEMES.items() if meaning == (self.kind, self.tls))
-        tail = {"single": f"/{self.db}", "sentinel": f"/{self.service}/{self.db}", "cluster": ""}[self.kind]
+        tail = {"single": f"/{self.db}", "sentinel": f"/{quote(self.service, safe='')}/{self.db}", "cluster": ""}[
+            self.kind
+        ]
         return f"{scheme}://{hosts}{tail}"
 
 
@@ -170,12 +174,12 @@ def _hosts(kind: Kind, authority: str) -> tuple[tuple[str, int], ...]:
 
 
 def _host(text: str, default: int) -> tuple[str, int]:
-    bracketed = re.fullmatch(r"\[([^\]]*)\](?::(.*))?", text, re.DOTALL)
-    host, port = (bracketed[1], bracketed[2]) if bracketed else (text.partition(":")[0], text.partition(":")[2] or None)
+    bracketed = BRACKETED.fullmatch(text)
+    host, colon, port = bracketed.groups() if bracketed else text.partition(":")
     host = host.lower()
     if not is_host(host) or (":" in host) != bool(bracketed):
-        raise ValueError("has no usable host name; a / ? # or @ in a user or password must be percent-encoded")
-    if port is None:
+        raise ValueError(f"has no usable host name; {ENCODE}")
+    if not colon:
         return host, default
     if not PORT.fullmatch(port) or not 0 < int(port) < 65536:
         raise ValueError("a port must be a number from 1 to 65535")
@@ -188,6 +192,8 @@ def _path(kind: Kind, path: str, options: dict[str, str]) -> tuple[str, int]:
         if len(path) < 2:
             raise ValueError("a Unix socket needs an absolute path, such as unix:///run/redis/redis.sock")
         return "", _db(options.get("db", ""))
+    if "@" in path:
+        raise ValueError(ENCODE)
     service, _, db = path[1:].partition("/") if kind == "sentinel" else ("", "", path[1:])
     if kind == "sentinel" and not service:
         raise ValueError("name the service that the sentinels watch: redis+sentinel://host1,host2/service")

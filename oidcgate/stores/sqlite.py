@@ -16,17 +16,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from oidcgate.errors import StoreUnavailable
-from oidcgate.session.store import ABSENT, Stored
+from oidcgate.session.store import ABSENT, OnMessage, Stored
 
 T = TypeVar("T")
 
 SWEEP_EVERY = 256  # writes
+LOOK_EVERY = 0.1  # seconds between looks for other processes' notices
+NOTICE_LIFE = 60.0  # seconds
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process's write
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS item (
     key TEXT PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL, ends REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS item_ends ON item (ends);
+CREATE TABLE IF NOT EXISTS notice (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, message TEXT NOT NULL);
 """
 
 
@@ -43,6 +46,11 @@ class SqliteStore:
         self._connection: sqlite3.Connection | None = None
         self._writes = 0
         self._closed = False
+        self._listeners: list[OnMessage] = []
+        self._watching: asyncio.Task[None] | None = None
+        self._last_notice = 0
+        self._data_version = -1
+        self._own_changes = -1
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}>"
@@ -64,12 +72,43 @@ class SqliteStore:
         """As ``Store.put``."""
         return await self._run(lambda: self._put(key, value, self._clock() + life, expected))
 
-    async def delete(self, key: str) -> bool:
+    async def delete(self, key: str, *, expected: int | None = None) -> bool:
         """As ``Store.delete``."""
-        return await self._run(lambda: self._delete(key))
+        return await self._run(lambda: self._delete(key, expected))
+
+    async def keys(self, prefix: str) -> list[str]:
+        """As ``Store.keys``."""
+        return await self._run(lambda: self._keys(prefix))
+
+    async def notify(self, message: str) -> None:
+        """As ``Store.notify``; others see it at their next look, this process at once."""
+        await self._run(lambda: self._notify(message))
+        await self._look()
+
+    def listen(self, on_message: OnMessage) -> None:
+        """As ``Store.listen``; looks a few times a second whether another process wrote, which costs no read."""
+        self._listeners.append(on_message)
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch(), name="sqlite notices")
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                await self._look()
+            except StoreUnavailable:
+                continue
+
+    async def _look(self) -> None:
+        for message in await self._run(self._new_notices):
+            for on_message in self._listeners:
+                on_message(message)
 
     async def close(self) -> None:
         """As ``Store.close``."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         if not self._closed:
             await self._run(self._close)
             self._closed = True
@@ -94,6 +133,8 @@ class SqliteStore:
         except BaseException:
             connection.close()
             raise
+        row = connection.execute("SELECT max(id) FROM notice").fetchone()
+        self._last_notice = row[0] or 0  # what was said before we came is not for us
         self._connection = connection
 
     def _db(self) -> sqlite3.Connection:
@@ -130,9 +171,39 @@ class SqliteStore:
             raise
         return version
 
-    def _delete(self, key: str) -> bool:
-        cursor = self._db().execute("DELETE FROM item WHERE key = ? AND ends > ?", (key, self._clock()))
+    def _delete(self, key: str, expected: int | None) -> bool:
+        condition, values = ("", ()) if expected is None else (" AND version = ?", (expected,))
+        cursor = self._db().execute(
+            f"DELETE FROM item WHERE key = ? AND ends > ?{condition}",  # noqa: S608 - one of two fixed texts
+            (key, self._clock(), *values),
+        )
         return cursor.rowcount > 0
+
+    def _keys(self, prefix: str) -> list[str]:
+        rows = self._db().execute(
+            "SELECT key FROM item WHERE substr(key, 1, ?) = ? AND ends > ?", (len(prefix), prefix, self._clock())
+        )
+        return [row[0] for row in rows]
+
+    def _notify(self, message: str) -> None:
+        now = self._clock()
+        self._db().execute("DELETE FROM notice WHERE at < ?", (now - NOTICE_LIFE,))
+        self._db().execute("INSERT INTO notice (at, message) VALUES (?, ?)", (now, message))
+
+    def _new_notices(self) -> list[str]:
+        """Notices since the last look; ``data_version`` tells whether another connection wrote at all."""
+        database = self._db()
+        version = database.execute("PRAGMA data_version").fetchone()[0]
+        own = database.total_changes
+        if (version, own) == (self._data_version, self._own_changes):
+            return []
+        self._data_version, self._own_changes = version, own
+        rows = database.execute(
+            "SELECT id, message FROM notice WHERE id > ? ORDER BY id", (self._last_notice,)
+        ).fetchall()
+        if rows:
+            self._last_notice = rows[-1][0]
+        return [row[1] for row in rows]
 
     def _close(self) -> None:
         if self._connection is not None:

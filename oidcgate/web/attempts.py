@@ -146,7 +146,10 @@ class Attempts:
 
     def _opened(self, name: bytes, value: bytes, site: SiteRuntime) -> Attempt | None:
         plain = self._unsealed(value, "login", f"{site.origin} {name.decode()}")
-        return None if plain is None else attempt_from_bytes(plain)
+        try:
+            return None if plain is None else attempt_from_bytes(plain)
+        except InvalidSeal:  # begun under another release
+            return None
 
     def _sealed(self, plain: bytes, purpose: str, context: str) -> str:
         nonce = secrets.token_bytes(NONCE_SIZE)

@@ -50,10 +50,25 @@ def read_ring(path: Path, yaml_path: str) -> KeyRing:
 def _generate(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        written_aside(path, encode_key(secrets.token_bytes(KEY_SIZE)) + "\n")
     except FileExistsError:
         return  # another process was faster
     except OSError as error:
         raise ConfigError([Problem("session.state_dir", f"{path.parent} cannot be used: {error.strerror}")]) from None
-    with os.fdopen(descriptor, "w") as file:
-        file.write(encode_key(secrets.token_bytes(KEY_SIZE)) + "\n")
+
+
+def written_aside(path: Path, text: str) -> None:
+    """
+    A new private file that is there whole or not at all.
+
+    Raises:
+        FileExistsError: somebody else made it first.
+        OSError: it cannot be made.
+    """
+    aside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(text)
+        os.link(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -110,15 +110,15 @@ class Master:
         if self._children:
             log.info("draining")
             await asyncio.sleep(NOTICE)
+        for sockets in self._sockets.values():
+            for sock in sockets:
+                sock.close()  # else the kernel would queue connections that nobody accepts
         await asyncio.gather(*(self._dismiss(child, DRAIN) for child in self._children))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._admin is not None:
             await self._admin.cleanup()
-        for sockets in self._sockets.values():
-            for sock in sockets:
-                sock.close()
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]", name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

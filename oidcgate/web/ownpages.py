@@ -4,9 +4,11 @@ What lies below the prefix: the gate's own paths, each with its methods.
 Edge: aiohttp responses through aiohttp-session's middleware. Unknown paths and methods are the client's mistake.
 """
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from aiohttp_session import get_session, session_middleware
@@ -29,6 +31,7 @@ log = logging.getLogger("oidcgate.pages")
 Handler = Callable[[Inbound], Awaitable[web.Response]]
 
 MOST_FORM = 16 * 1024  # bytes of our own forms
+FORM_TIME = 10.0  # seconds for one to arrive
 
 
 class OwnPages:
@@ -166,12 +169,17 @@ class OwnPages:
     async def _form_field(self, inbound: Inbound, name: str) -> str:
         """A field of a small form; the body is read here and nowhere else."""
         head, request = inbound.facts.head, inbound.request
-        if head.chunked or head.length > MOST_FORM:
+        kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if head.chunked or head.length > MOST_FORM or kind != "application/x-www-form-urlencoded":
             return ""
         if head.expects_continue and inbound.downstream.transport is not None:
             inbound.downstream.transport.write(CONTINUE)
-        value = (await request.post()).get(name, "")
-        return value if isinstance(value, str) else ""
+        try:
+            async with asyncio.timeout(FORM_TIME):
+                body = await request.read()
+        except (OSError, web.RequestPayloadError):  # too slow, or gone
+            return ""
+        return dict(parse_qsl(body.decode("ascii", "replace"))).get(name, "")
 
     async def _end_session_url(self, inbound: Inbound) -> str | None:
         """The provider's own sign-out, where it has one and answers (OIDC RP-Initiated Logout §2)."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from smith import CLIENT, ISSUER, NOW, Smith
+from tests.oidc.smith import CLIENT, ISSUER, NOW, Smith
 
 
 @pytest.fixture(scope="session")

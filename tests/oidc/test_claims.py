@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from smith import CLIENT, ISSUER, NOW
+from tests.oidc.smith import CLIENT, ISSUER, NOW
 
 from oidcgate.errors import InvalidIdToken
 from oidcgate.oidc.claims import Claims, Expected, check_claims

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from smith import CLIENT, ISSUER, NOW, Smith, b64
+from tests.oidc.smith import CLIENT, ISSUER, NOW, Smith, b64
 
 from oidcgate.errors import InvalidIdToken
 from oidcgate.oidc.idtoken import Claims, Expected, TokenHeader, header_of, verify, verify_refreshed

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from smith import Smith
+from tests.oidc.smith import Smith
 
 from oidcgate.errors import InvalidMetadata
 from oidcgate.oidc.keyset import KeySet, parse_keyset

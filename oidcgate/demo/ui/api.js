@@ -2,6 +2,9 @@
 
 const RELOAD_PAUSE = 10_000; // ms; a second 401 right after a reload is shown, so that the page can never loop
 
+// While this is set, only a click leads to the login: what is on the screen would be lost, and cannot be had again.
+export const screen = { keep: false };
+
 export class ApiError extends Error {
   constructor(status, message) {
     super(message);
@@ -12,6 +15,7 @@ export class ApiError extends Error {
 // A 401 means that whoever stands in front has no session for us: only a document request can lead to a login.
 // The address keeps its #fragment over a reload.
 function reloadOnce() {
+  if (screen.keep) return;
   const last = Number(sessionStorage.getItem("reloaded-at") || 0);
   if (Date.now() - last < RELOAD_PAUSE) return;
   sessionStorage.setItem("reloaded-at", String(Date.now()));

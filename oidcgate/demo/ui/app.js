@@ -1,6 +1,6 @@
 // The page's frame: who am I, where am I, and the clock that keeps the view fresh.
 
-import { get } from "./api.js";
+import { get, screen } from "./api.js";
 import { $, complain, h } from "./dom.js";
 import * as views from "./views.js";
 
@@ -59,6 +59,7 @@ function navigate() {
   const where = route();
   view?.end?.();
   view = views[where.name](state, where.rest);
+  screen.keep = Boolean(view.keep);
   $("view").replaceChildren(view.element);
   showPicker(where);
   for (const link of document.querySelectorAll("[data-nav]")) {

@@ -44,6 +44,6 @@ const TITLES = { 401: "Not signed in", 403: "Forbidden", 404: "Not found" };
 
 export function complain(error) {
   if (error.name === "AbortError") return;
-  const advice = error.status === 401 ? `${error.message}. Reload the page to sign in again.` : error.message;
+  const advice = error.status === 401 ? `${error.message.replace(/\.?$/, ".")} Your next click leads to the login.` : error.message;
   notify(error.status ? `${TITLES[error.status] || "The API failed"} (${error.status})` : "No connection", advice);
 }

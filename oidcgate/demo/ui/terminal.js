@@ -1,6 +1,6 @@
 // A terminal in a <pre>, over SockJS' websocket framing spoken directly.
 
-import { get } from "./api.js";
+import { get, screen as shown } from "./api.js";
 import { h } from "./dom.js";
 
 const MAX_ROWS = 1000; // rows kept for scrolling back
@@ -84,7 +84,7 @@ async function connect(path, on) {
 // The view: returns its element and a function that ends it.
 export function terminalView(path, { toast }) {
   const status = h("span", { id: "terminal-status", "data-testid": "terminal-status", role: "status" }, "connecting…");
-  const reopen = h("button", { id: "terminal-reopen", type: "button", hidden: true, onclick: () => start() }, "Open again");
+  const reopen = h("button", { id: "terminal-reopen", type: "button", hidden: true, onclick: () => ((shown.keep = false), start()) }, "Open again");
   const pre = h("pre", {
     id: "terminal", "data-testid": "terminal", tabindex: "0", role: "textbox", "aria-multiline": "true",
     "aria-label": "Terminal: type commands here; Tab leaves it",
@@ -110,7 +110,7 @@ export function terminalView(path, { toast }) {
     say("connecting…", "connecting");
     try {
       const opened = await connect(path, {
-        open: () => (say("connected", "open"), pre.focus({ preventScroll: true })),
+        open: () => (say("connected", "open"), (shown.keep = true), pre.focus({ preventScroll: true })),
         message: ({ Op, Data }) => (Op === "stdout" ? screen.write(Data) : Op === "toast" && toast(Data)),
         close: closed,
       });

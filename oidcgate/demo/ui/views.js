@@ -1,4 +1,4 @@
-// The views. Each is given the rest of the route and returns { element, refresh?, end? }.
+// The views. Each is given the rest of the route and returns { element, refresh?, end?, keep? }.
 
 import { get, lines, remove } from "./api.js";
 import { age, badge, complain, h, notify } from "./dom.js";
@@ -180,5 +180,5 @@ export function pod(state, [namespace = "", name = "", tab = "logs"]) {
     inner = tab === "shell" ? terminalView(`${podPath(namespace, name)}/shell/${container}`, { toast }) : logView(namespace, name);
     element.append(inner.element);
   };
-  return { element, refresh, end: () => ((ended = true), inner?.end()) };
+  return { element, refresh, end: () => ((ended = true), inner?.end()), keep: tab === "shell" };
 }
