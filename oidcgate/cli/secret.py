@@ -7,5 +7,10 @@ from oidcgate.session.seal import KEY_SIZE, encode_key
 
 def secret() -> int:
     """Print a key."""
-    print(encode_key(secrets.token_bytes(KEY_SIZE)))
+    print(new_key())
     return 0
+
+
+def new_key() -> str:
+    """A fresh key as a line of a keys file."""
+    return encode_key(secrets.token_bytes(KEY_SIZE))

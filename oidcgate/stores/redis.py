@@ -72,7 +72,7 @@ class RedisStore:
 
     async def get(self, key: str) -> Stored | None:
         """As ``Store.get``."""
-        packed = await self._open().read("GET", self._prefix + key)
+        packed = await self._open().ask("GET", self._prefix + key)
         if packed is None:
             return None
         if len(packed) < VERSION:
@@ -97,7 +97,7 @@ class RedisStore:
 
     async def notify(self, message: str) -> None:
         """As ``Store.notify``."""
-        await self._open().once("PUBLISH", self._channel, message)
+        await self._open().ask("PUBLISH", self._channel, message)
 
     def listen(self, on_message: Callable[[str], None]) -> None:
         """As ``Store.listen``."""

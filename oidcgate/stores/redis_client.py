@@ -2,8 +2,9 @@
 Connections to one Redis server, to the master that sentinels name, or to a cluster; one way to call them all.
 
 Edge: ``redis.asyncio``. Each call has one time limit that covers waiting, connecting and answering. The library's own
-retries are off: a write that was sent and not answered may have happened, so only reads are tried again. RESP2, so that
-old servers, Valkey and proxies are alike. What goes wrong becomes StoreUnavailable in one place, ``mapped``.
+retries are off: a write that was sent and not answered may have happened, so only what does no harm twice is tried
+again. RESP2, so that old servers, Valkey and proxies are alike. What goes wrong becomes StoreUnavailable in one place,
+``mapped``.
 """
 
 import asyncio
@@ -99,18 +100,13 @@ class RedisClient:
         self._cluster: RedisCluster | None = None
         self._redis: Any = self._connections()  # any: the library types its answers for both of its worlds at once
 
-    async def read(self, *command: Any, **options: Any) -> Any:
-        """Make a call that may be made twice: it is, when the connection turns out to be dead."""
+    async def ask(self, *command: Any, **options: Any) -> Any:
+        """Make a call that may be made twice without harm: it is, when the connection turns out to be dead."""
         async with self._limited():
             try:
                 return await self._redis.execute_command(*command, **options)
             except RedisConnectionError:
                 return await self._redis.execute_command(*command, **options)
-
-    async def once(self, *command: Any) -> Any:
-        """Make a call that must not be made twice."""
-        async with self._limited():
-            return await self._redis.execute_command(*command)
 
     async def run(self, script: Script, key: str, *arguments: Any, copied: bool = False) -> tuple[int, bool]:
         """
@@ -135,7 +131,9 @@ class RedisClient:
         for options in await self._masters():
             cursor = 0
             while True:
-                cursor, page = await self.read("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE, **options)
+                cursor, page = await self.ask("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE, **options)
+                if isinstance(cursor, dict):  # of a cluster: by node
+                    [cursor] = cursor.values()
                 found.update(page)
                 if cursor == 0:
                     break
@@ -143,7 +141,7 @@ class RedisClient:
 
     async def has_replicas(self) -> bool:
         """Whether every master has a replica connected to it."""
-        answers = [await self.read("INFO", "replication", **options) for options in await self._masters()]
+        answers = [await self.ask("INFO", "replication", **options) for options in await self._masters()]
         return all(answer.get("connected_slaves", 0) > 0 for answer in answers)
 
     @asynccontextmanager
@@ -199,6 +197,8 @@ class RedisClient:
             return [{}]
         async with self._limited():
             await self._cluster.initialize()
+            # What the client has learnt by and by leaves out masters that nobody has called since a failover.
+            await self._cluster.nodes_manager.initialize()
             return [{"target_nodes": node} for node in self._cluster.get_primaries()]
 
     async def _for_subscribing(self) -> Any:
@@ -247,7 +247,7 @@ class RedisClient:
         if login:
             options["credential_provider"] = Credentials(login)
         if self._address.tls:
-            options["ssl"] = True
+            options["ssl"] = options["ssl_check_hostname"] = True
             options["ssl_ca_certs"] = self._address.ca_file or None
             options["ssl_certfile"] = self._address.cert_file or None
             options["ssl_keyfile"] = self._address.key_file or None

@@ -5,7 +5,7 @@ import gzip
 
 import pytest
 
-from oidcgate.policy import AMBIGUOUS
+from oidcgate.web.quick import PLAIN_TARGET
 from tests.support.raw import Reply, Wire
 from tests.support.upstream import QUICK, SLOW, WAYS, Arrived, Gated, Link, Pairs, answer, until
 

@@ -4,6 +4,7 @@ A scripted browser: follows redirects, keeps cookies by host, sends what browser
 Cookies ignore ports, as in browsers. Each program of a test listens on loopback, so names need no resolver.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import parse_qsl, urldefrag, urlencode, urljoin, urlsplit
@@ -68,6 +69,7 @@ class Browser:
 
     cookies: dict[tuple[str, str], str] = field(default_factory=dict)
     visited: list[Page] = field(default_factory=list)
+    route: Callable[[str], int | None] = lambda _url: None  # where an address is served, when not at its own port
 
     def cookie_header(self, url: str) -> str:
         """The Cookie header for an address."""
@@ -93,7 +95,7 @@ class Browser:
         if jar := self.cookie_header(plain):
             sent["Cookie"] = jar
         raw = request(target, method=method, host=parts.netloc, headers=sent, body=body)
-        reply = await fetch(parts.port or 80, raw, method)
+        reply = await fetch(self.route(plain) or parts.port or 80, raw, method)
         self._keep(parts.hostname or "", reply)
         page = Page(url, reply)
         self.visited.append(page)

@@ -132,8 +132,9 @@ class RedisServer:
 
 
 def server(folder: Path, *options: str, tls: bool = False) -> RedisServer:
-    """One that writes nothing to its disk."""
-    return RedisServer(folder, ("--save", "", "--repl-diskless-sync-delay", "0", *options), tls=tls)
+    """One that writes nothing to its disk, and whose replicas follow soon."""
+    quick = ("--save", "", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
+    return RedisServer(folder, (*quick, *options), tls=tls)
 
 
 def synchronised(master: RedisServer) -> None:

@@ -12,7 +12,11 @@ from tests.web.steps import ask, gate_of, quick_stack
 
 UNAUTHORIZED = [
     ("plain", "application/json", '{"error":"unauthorized","message":"Sign in first: open this site in a browser."}'),
-    ("headlamp", "application/json", '{"error":"unauthorized","message":"Sign in first: open this site in a browser."}'),
+    (
+        "headlamp",
+        "application/json",
+        '{"error":"unauthorized","message":"Sign in first: open this site in a browser."}',
+    ),
     ("dashboard-2", "text/plain", "MSG_TOKEN_EXPIRED_ERROR"),
     ("dashboard-7", "text/plain", "MSG_LOGIN_UNAUTHORIZED_ERROR"),
 ]
@@ -90,9 +94,9 @@ async def test_401_to_an_unread_upload_ends_the_connection(stack: Stack) -> None
 @pytest.mark.parametrize(
     ("error", "status", "name"),
     [
-        (UpstreamTimeout("late"), 504, "upstream_timeout"),
-        (UpstreamUnreachable("refused"), 502, "upstream_unreachable"),
-        (UpstreamError("bad head"), 502, "upstream_broken"),
+        (UpstreamTimeout("t0ps3cret"), 504, "upstream_timeout"),
+        (UpstreamUnreachable("t0ps3cret"), 502, "upstream_unreachable"),
+        (UpstreamError("t0ps3cret"), 502, "upstream_broken"),
     ],
 )
 async def test_failures_of_the_ui_are_told_apart(stack: Stack, error: UpstreamError, status: int, name: str) -> None:

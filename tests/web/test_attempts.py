@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -49,7 +50,8 @@ class Setting:
                     {"url": f"http://{host}", "upstream": {"url": "http://127.0.0.1:2"}}
                     for host in ("a.localhost", "b.localhost")
                 ],
-            }
+            },
+            folder=Path("."),
         )
         providers = Providers(config)
         self.sites = [make_site(config, site, providers) for site in config.sites]
@@ -112,8 +114,8 @@ def test_a_changed_cookie_does_not_open(setting: Setting, position: int) -> None
 async def test_an_attempt_is_used_once(setting: Setting) -> None:
     """Also when two callbacks race."""
     jar = Jar()
-    attempt = setting.attempts.find(setting.sites[0], jar.header or b"", setting.begin(jar)) or None
-    attempt = setting.attempts.find(setting.sites[0], jar.header, setting.begin(jar))
+    state = setting.begin(jar)
+    attempt = setting.attempts.find(setting.sites[0], jar.header, state)
     assert attempt is not None
     assert [await setting.attempts.use(attempt) for _ in range(3)] == [True, False, False]
 

@@ -274,8 +274,18 @@ ROWS = [
     Row("alternate-alg", **NO, later=header(alg="PS256")),
     Row("alternate-case-alg", **NO, later=header(alg="rs256")),
     # From the FAPI client plans
-    Row("ensure-authorization-response-with-invalid-state-fails", **NO, token=0, bend=parameters(("state", "x"), without="state")),
-    Row("ensure-authorization-response-with-invalid-missing-state-fails", **NO, token=0, bend=parameters(without="state")),
+    Row(
+        "ensure-authorization-response-with-invalid-state-fails",
+        **NO,
+        token=0,
+        bend=parameters(("state", "x"), without="state"),
+    ),
+    Row(
+        "ensure-authorization-response-with-invalid-missing-state-fails",
+        **NO,
+        token=0,
+        bend=parameters(without="state"),
+    ),
     Row("invalid-authorization-response-iss", **NO, token=0, bend=parameters(("iss", "https://evil.example"))),
     Row("remove-authorization-response-iss", **NO, token=0, bend=promises_iss),
     Row("invalid-secondary-aud", **NO, later=claims(lambda _: {"aud": [CLIENT, "another"], "azp": CLIENT})),
@@ -303,21 +313,44 @@ ROWS = [
     Row("iat-in-the-future", **NO, later=claims(lambda c: {"iat": c["iat"] + 60})),
     Row("nbf-in-the-future", **NO, later=claims(lambda c: {"nbf": c["iat"] + 60})),
     Row("token-type-case-insensitivity", **YES, later=reply(lambda r: {**r, "token_type": "bEaReR"})),
-    Row("token-endpoint-response-without-expires_in", **YES, later=reply(lambda r: {k: v for k, v in r.items() if k != "expires_in"})),
+    Row(
+        "token-endpoint-response-without-expires_in",
+        **YES,
+        later=reply(lambda r: {k: v for k, v in r.items() if k != "expires_in"}),
+    ),
     # Replies that are none: the provider's fault, said as such
-    Row("token-type-missing", accepted=False, status=502, later=reply(lambda r: {k: v for k, v in r.items() if k != "token_type"})),
+    Row(
+        "token-type-missing",
+        accepted=False,
+        status=502,
+        later=reply(lambda r: {k: v for k, v in r.items() if k != "token_type"}),
+    ),
     Row("token-type-other", accepted=False, status=502, later=reply(lambda r: {**r, "token_type": "mac"})),
-    Row("id-token-missing", accepted=False, status=502, later=reply(lambda r: {k: v for k, v in r.items() if k != "id_token"})),
+    Row(
+        "id-token-missing",
+        accepted=False,
+        status=502,
+        later=reply(lambda r: {k: v for k, v in r.items() if k != "id_token"}),
+    ),
     Row("id-token-not-a-string", accepted=False, status=502, later=reply(lambda r: {**r, "id_token": 7})),
     Row("expires-in-absurd", accepted=False, status=502, later=reply(lambda r: {**r, "expires_in": 1e300})),
     Row("reply-not-json", accepted=False, status=502, later=reply(lambda _: b"<html>")),
     Row("reply-not-an-object", accepted=False, status=502, later=reply(lambda _: b"[]")),
-    Row("reply-with-a-member-twice", accepted=False, status=502, later=reply(lambda r: json.dumps(r)[:-1].encode() + b',"id_token":"x"}')),
+    Row(
+        "reply-with-a-member-twice",
+        accepted=False,
+        status=502,
+        later=reply(lambda r: json.dumps(r)[:-1].encode() + b',"id_token":"x"}'),
+    ),
     Row("reply-too-large", accepted=False, status=502, later=reply(lambda r: {**r, "x": "y" * 300_000})),
     # Tokens of a wrong build
     Row("encrypted", **NO, later=reply(lambda r: {**r, "id_token": "a.b.c.d.e"})),
     Row("not-base64", **NO, later=reply(lambda r: {**r, "id_token": r["id_token"] + "="})),
-    Row("access-token-in-its-place", **NO, later=reply(lambda r: {**r, "id_token": r["access_token"], "access_token": r["id_token"]})),
+    Row(
+        "access-token-in-its-place",
+        **NO,
+        later=reply(lambda r: {**r, "id_token": r["access_token"], "access_token": r["id_token"]}),
+    ),
     Row("nested-json", **NO, later=claims(lambda _: {"x": json.loads("[" * 60 + "]" * 60)})),
     Row("oversized", **NO, later=claims(lambda _: {"groups": ["g" * 100] * 700})),
     Row("hundreds-of-groups", **YES, later=claims(lambda _: {"groups": [f"team-{n:04}" for n in range(600)]})),
@@ -411,9 +444,15 @@ REFRESHES = [
     Row("refresh-token-invalid-nonce", accepted=False, later=claims(lambda _: {"nonce": "another"})),
     Row("refresh-token-invalid-signature", accepted=False, later=spoiled),
     Row("refresh-token-unsigned", accepted=False, later=unsigned),
-    Row("refresh-token-expired", accepted=False, later=claims(lambda c: {"iat": c["iat"] - 600, "exp": c["iat"] - 300})),
+    Row(
+        "refresh-token-expired", accepted=False, later=claims(lambda c: {"iat": c["iat"] - 600, "exp": c["iat"] - 300})
+    ),
     Row("refresh-token-after-a-rotation", accepted=True, keys=1, later=rotate),
-    Row("refresh-token-not-rotated", accepted=True, later=reply(lambda r: {k: v for k, v in r.items() if k != "refresh_token"})),
+    Row(
+        "refresh-token-not-rotated",
+        accepted=True,
+        later=reply(lambda r: {k: v for k, v in r.items() if k != "refresh_token"}),
+    ),
 ]
 
 

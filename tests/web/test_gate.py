@@ -59,7 +59,9 @@ WAYS = [
 
 
 @pytest.mark.parametrize(("method", "path", "headers", "navigates"), WAYS)
-async def test_without_a_session(stack: Stack, method: str, path: str, headers: dict[str, str], navigates: bool) -> None:
+async def test_without_a_session(
+    stack: Stack, method: str, path: str, headers: dict[str, str], navigates: bool
+) -> None:
     """Somebody who opens a page is sent to sign in; a program is told 401; nothing reaches the UI."""
     page = await Browser().send(method, stack.url + path, headers)
     if navigates:
@@ -113,9 +115,24 @@ CROSSINGS: list[tuple[str, str, dict[str, str], bool]] = [
     ("PATCH", "/api/v1/echo", {"Sec-Fetch-Site": "same-site"}, False),
     ("OPTIONS", "/api/v1/echo", {"Origin": "https://evil.example"}, False),
     ("POST", "/api/sockjs/000/abcdefgh/xhr_send", {"Origin": "https://evil.example"}, False),
-    ("GET", "/api/sockjs/000/abcdefgh/jsonp?c=x", {**CROSS, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"}, False),
-    ("GET", "/api/sockjs/000/abcdefgh/htmlfile?c=x", {**CROSS, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, False),
-    ("GET", "/api/sockjs/000/abcdefgh/eventsource", {**CROSS, "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}, False),
+    (
+        "GET",
+        "/api/sockjs/000/abcdefgh/jsonp?c=x",
+        {**CROSS, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+        False,
+    ),
+    (
+        "GET",
+        "/api/sockjs/000/abcdefgh/htmlfile?c=x",
+        {**CROSS, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+        False,
+    ),
+    (
+        "GET",
+        "/api/sockjs/000/abcdefgh/eventsource",
+        {**CROSS, "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+        False,
+    ),
 ]
 
 
@@ -164,7 +181,11 @@ async def test_a_websocket_needs_our_origin(stack: Stack, headers: dict[str, str
     """Origin is mandatory and equal, and the UI is not asked otherwise (BR-04)."""
     browser = await stack.browser()
     wire = await connect(stack.port)
-    lines = {**SOCKET, **{k: v.format(stack.url) for k, v in headers.items()}, "Cookie": browser.cookie_header(stack.url)}
+    lines = {
+        **SOCKET,
+        **{k: v.format(stack.url) for k, v in headers.items()},
+        "Cookie": browser.cookie_header(stack.url),
+    }
     path = "/api/sockjs/000/abcdefgh/websocket"
     await wire.send(request(path, host=f"localhost:{stack.port}", headers=lines))
     assert (await wire.head()).status == status
@@ -246,7 +267,11 @@ async def test_a_websocket_of_another_version(stack: Stack) -> None:
     """426 names the version that would do, and the UI is never asked."""
     browser = await stack.browser()
     page = await sent(
-        browser, stack, "GET", "/api/sockjs/000/abcdefgh/websocket", {**SOCKET, "Sec-WebSocket-Version": "8", "Origin": "{0}"}
+        browser,
+        stack,
+        "GET",
+        "/api/sockjs/000/abcdefgh/websocket",
+        {**SOCKET, "Sec-WebSocket-Version": "8", "Origin": "{0}"},
     )
     assert page.status == 426
     assert page.reply.value("Sec-WebSocket-Version") == "13"
@@ -346,7 +371,15 @@ async def test_public_paths_need_no_session_and_get_no_token() -> None:
             assert (await ask(browser, stack, "/healthz")).status == 404
             assert len(stack.ui.arrivals) == 2
             assert not any(arrival.values("Authorization") for arrival in stack.ui.arrivals)
-        for path in ("/public", "/public/../x", "/public/%2e%2e/x", "/public//x", "/publicx", "/public/;x", "/healthz/"):
+        for path in (
+            "/public",
+            "/public/../x",
+            "/public/%2e%2e/x",
+            "/public//x",
+            "/publicx",
+            "/public/;x",
+            "/healthz/",
+        ):
             assert (await ask(Browser(), stack, path)).status == 401
         assert (await Browser().fetch(f"{stack.url}/healthz", "POST")).status == 401
 

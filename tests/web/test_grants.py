@@ -108,7 +108,9 @@ async def test_a_renewal_outlives_the_request_that_caused_it(timed: Any) -> None
     stack.issuer.quirks.hang.add("token:reply")
     turn(stack, clock, LIFE + 5)
     wire = await connect(stack.port)
-    await wire.send(request("/api/v1/me", host=f"localhost:{stack.port}", headers={"Cookie": browser.cookie_header(stack.url)}))
+    await wire.send(
+        request("/api/v1/me", host=f"localhost:{stack.port}", headers={"Cookie": browser.cookie_header(stack.url)})
+    )
     await asyncio.wait_for(stack.issuer.wait_for("token", calls + 1), 10)
     await wire.close()
     stack.issuer.release()
@@ -518,7 +520,9 @@ async def test_a_store_that_fails_with_a_fresh_token_set_in_hand_loses_nothing(t
 async def test_changed_groups_are_judged_at_once() -> None:
     """A renewal that takes a group away shuts the site for that person with the very next request."""
     async with clocked(
-        issuer={"id_token_life": LIFE}, site={"access": {"groups": ["platform-admins"]}}, config={"session": {"idle": "12h"}}
+        issuer={"id_token_life": LIFE},
+        site={"access": {"groups": ["platform-admins"]}},
+        config={"session": {"idle": "12h"}},
     ) as (stack, clock):
         browser = await stack.browser()
         stack.issuer.replace_person(replace(DEMO_PEOPLE[0], groups=("others",)))

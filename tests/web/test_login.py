@@ -286,7 +286,15 @@ async def test_duplicate_parameters_are_refused(stack: Stack, name: str) -> None
 
 @pytest.mark.parametrize(
     "change",
-    ["?", "?state=x", "?code=a", "?code=a%00&state=x", "?code=%FF&state=x", "?code=a&state=%", "?code=a&error=b&state=x"],
+    [
+        "?",
+        "?state=x",
+        "?code=a",
+        "?code=a%00&state=x",
+        "?code=%FF&state=x",
+        "?code=a&state=%",
+        "?code=a&error=b&state=x",
+    ],
 )
 async def test_a_malformed_callback_is_refused(stack: Stack, change: str) -> None:
     """A callback that cannot be read is a client's mistake, and not the end of the attempt."""
@@ -301,7 +309,9 @@ async def test_another_providers_callback_is_refused(stack: Stack, tail: str) ->
     """Each issuer has a callback of its own; an answer at the wrong one is not used (mix-up)."""
     browser = Browser()
     url = await to_callback(browser, stack)
-    await (refused_without_a_call if tail != "/" else _arrives)(browser, stack, url.replace("/callback", "/callback" + tail))
+    await (refused_without_a_call if tail != "/" else _arrives)(
+        browser, stack, url.replace("/callback", "/callback" + tail)
+    )
 
 
 async def _arrives(browser: Browser, _stack: Stack, url: str) -> None:

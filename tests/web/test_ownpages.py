@@ -124,7 +124,9 @@ async def test_sign_out_from_elsewhere_is_refused(stack: Stack, headers: dict[st
     assert await is_signed_in(browser, stack)
 
 
-@pytest.mark.parametrize("headers", [{"Referer": "{0}/oauth2/sign_out"}, {"Origin": "{0}"}, {"Sec-Fetch-Site": "same-origin"}])
+@pytest.mark.parametrize(
+    "headers", [{"Referer": "{0}/oauth2/sign_out"}, {"Origin": "{0}"}, {"Sec-Fetch-Site": "same-origin"}]
+)
 async def test_sign_out_by_an_old_browser(stack: Stack, headers: dict[str, str]) -> None:
     """Origin, Fetch Metadata or Referer: one of them that names us is enough."""
     browser = await stack.browser()
@@ -142,7 +144,10 @@ async def test_sign_out_by_an_old_browser(stack: Stack, headers: dict[str, str])
         ("application/x-www-form-urlencoded", b"\xff\xfe"),
         ("multipart/form-data", b"--x"),
         ("multipart/form-data; boundary=x", b"--x\r\nbroken"),
-        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="csrf"; filename="f"\r\n\r\na\r\n--x--'),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="csrf"; filename="f"\r\n\r\na\r\n--x--',
+        ),
         ("application/json", b'{"csrf":"x"}'),
         ("text/plain", b"csrf=x"),
         ("nonsense", b"csrf=x"),
@@ -151,7 +156,9 @@ async def test_sign_out_by_an_old_browser(stack: Stack, headers: dict[str, str])
 async def test_a_form_that_cannot_be_read_is_the_clients_mistake(stack: Stack, kind: str, body: bytes) -> None:
     """Whatever the body is, the answer is 403 and nothing changes."""
     browser = await stack.browser()
-    page = await browser.send("POST", f"{stack.url}/oauth2/sign_out", {**same_origin(stack), "Content-Type": kind}, body)
+    page = await browser.send(
+        "POST", f"{stack.url}/oauth2/sign_out", {**same_origin(stack), "Content-Type": kind}, body
+    )
     assert page.status == 403
     assert await is_signed_in(browser, stack)
 
@@ -256,7 +263,9 @@ async def test_sign_out_while_the_issuer_is_away() -> None:
         assert not await is_signed_in(browser, stack)
 
 
-@pytest.mark.parametrize(("ui", "names"), [("dashboard-2", {"jweToken"}), ("dashboard-7", {"token", "jweToken"}), ("plain", set())])
+@pytest.mark.parametrize(
+    ("ui", "names"), [("dashboard-2", {"jweToken"}), ("dashboard-7", {"token", "jweToken"}), ("plain", set())]
+)
 async def test_the_uis_own_login_cookies_go(ui: str, names: set[str]) -> None:
     """At sign-in and at sign-out a Dashboard's own token cookies are expired: they would only confuse it."""
     async with quick_stack(site={"upstream": {"ui": ui}}) as stack:
@@ -298,7 +307,9 @@ async def test_userinfo_without_a_session(stack: Stack) -> None:
 async def test_userinfo_for_another_site_is_refused(stack: Stack) -> None:
     """Who I am is nobody else's business."""
     browser = await stack.browser()
-    page = await browser.fetch(f"{stack.url}/oauth2/userinfo", Origin="https://evil.example", Sec_Fetch_Site="cross-site")
+    page = await browser.fetch(
+        f"{stack.url}/oauth2/userinfo", Origin="https://evil.example", Sec_Fetch_Site="cross-site"
+    )
     assert page.status == 403
     assert "alice" not in page.text
     assert not page.reply.values("Access-Control-Allow-Origin")
@@ -326,7 +337,9 @@ async def test_home_of_somebody_without_groups(stack: Stack) -> None:
     assert "Groups" not in page.text
 
 
-@pytest.mark.parametrize("name", ["nothing", "start/x", "Start", "sign_out/", "userinfo.json", "%73tart", "callbackx", "//start"])
+@pytest.mark.parametrize(
+    "name", ["nothing", "start/x", "Start", "sign_out/", "userinfo.json", "%73tart", "callbackx", "//start"]
+)
 async def test_there_is_no_such_page(stack: Stack, name: str) -> None:
     """404: a page for people, JSON for programs, whoever asks; nothing below our prefix reaches the UI."""
     for browser in (Browser(), await stack.browser()):
@@ -374,7 +387,16 @@ async def test_head_is_get_less_the_body(stack: Stack) -> None:
 # What every page of ours has
 
 
-PAGES = ["start?rd=%2F", "start?rd=%2F&f=", "callback?code=a&state=b", "sign_out", "signed_out", "userinfo", "", "nothing"]
+PAGES = [
+    "start?rd=%2F",
+    "start?rd=%2F&f=",
+    "callback?code=a&state=b",
+    "sign_out",
+    "signed_out",
+    "userinfo",
+    "",
+    "nothing",
+]
 
 
 @pytest.mark.parametrize("signed_in", [False, True])

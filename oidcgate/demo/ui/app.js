@@ -44,7 +44,7 @@ function showPicker({ name, rest }) {
   const chosen = ["pods", "pod"].includes(name) ? rest[0] || "" : "";
   const names = [...new Set([...state.namespaces, chosen].filter(Boolean))];
   const options = names.map((ns) => h("option", { value: ns, selected: ns === chosen }, ns));
-  $("namespace").replaceChildren(h("option", { value: "" }, "All that I may see"), ...options);
+  $("namespace").replaceChildren(h("option", { value: "" }, "All I may see"), ...options);
 }
 
 async function refresh() {
