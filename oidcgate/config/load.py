@@ -20,8 +20,6 @@ from oidcgate.errors import ConfigError, Problem
 
 RESERVED = {
     "forward_auth",
-    "session.admins",
-    "admin.token_file",
     "sites[].kubernetes",
     "sites[].badge",
     "sites[].kubectl",
@@ -206,7 +204,7 @@ def _find(node: Any, parts: list[str], prefix: str) -> Iterator[str]:
         yield from _find(node[name], parts[1:], path)
 
 
-PATH_KEYS = {"cert_file", "key_file", "ca_file", "client_secret_file", "state_dir", "keys_file"}
+PATH_KEYS = {"cert_file", "key_file", "ca_file", "client_secret_file", "token_file", "state_dir", "keys_file"}
 
 
 def absolute_paths(config: Config, folder: Path) -> Config:

@@ -35,6 +35,7 @@ class Admin(Section):
     """The listener for probes and metrics."""
 
     listen: Port = "127.0.0.1:8081"
+    token_file: str | None = None
 
     @field_validator("listen")
     @classmethod
@@ -99,6 +100,7 @@ class Session(Section):
     lifetime: Duration = Field(default=12 * 3600.0, gt=0)
     refresh_ahead: Duration = Field(default=120.0, ge=0)
     max_per_user: int = Field(default=20, ge=1)
+    admins: tuple[str, ...] = ()
     cookie: Cookie = Cookie()
 
 

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oidcgate.config.addresses import is_loopback, parse_origin
-from oidcgate.config.model import Config, Provider, Site
+from oidcgate.config.model import Config, Provider, Session, Site
+from oidcgate.config.redis_address import parse_redis_url
 from oidcgate.config.secret import SecretFile, UnusableSecret, read_environment, read_private
 from oidcgate.errors import Problem
+
+REDIS = ("redis", "rediss", "unix")  # how the schemes of its URLs begin
 
 
 def check_rules(config: Config, *, files: bool) -> list[Problem]:
@@ -68,14 +71,26 @@ def _processes(config: Config) -> Iterator[Problem]:
 
 def _session(config: Config) -> Iterator[Problem]:
     store, _, rest = config.session.store.partition(":")
-    if store in ("redis", "rediss", "redis+sentinel", "redis+cluster"):
-        yield Problem("session.store", "this version keeps sessions in memory or sqlite; Redis comes later")
+    if store.startswith(REDIS):
+        yield from _redis(config.session)
     elif store not in ("memory", "sqlite") or (rest and (store == "memory" or not rest.startswith("/"))):
-        yield Problem("session.store", "must be memory, sqlite or sqlite:/path/to/file.db")
+        yield Problem("session.store", "must be memory, sqlite, sqlite:/path/to/file.db or a redis:// URL")
     if config.session.cookie.domain is not None:
         yield Problem("session.cookie.domain", "this version keeps one cookie a host; leave it out")
     if config.session.idle > config.session.lifetime:
         yield Problem("session.idle", "longer than session.lifetime, so it could never end a session")
+
+
+def _redis(session: Session) -> Iterator[Problem]:
+    try:
+        address = parse_redis_url(session.store)
+    except ValueError as error:
+        yield Problem("session.store", str(error))
+        return
+    if address.login.password or address.sentinel_login.password:
+        yield Problem("session.store", "a password does not belong here; use ?password_file= or ?password_env=")
+    if session.keys_file is None:
+        yield Problem("session.keys_file", "is needed with Redis: every replica must have the same keys")
 
 
 def _sites(config: Config) -> Iterator[Problem]:
@@ -111,6 +126,7 @@ def _site(config: Config, site: Site, path: str) -> Iterator[Problem]:
 
 def _files(config: Config) -> Iterator[Problem]:
     yield from _provider_files(config.provider, "provider")
+    yield from _admin_files(config)
     if config.tls is not None:
         yield from _certificate(config.tls.cert_file, config.tls.key_file)
     if config.session.keys_file is not None:
@@ -121,13 +137,22 @@ def _files(config: Config) -> Iterator[Problem]:
             yield from _provider_files(effective_provider(config, site), f"sites[{index}].provider")
 
 
+def _admin_files(config: Config) -> Iterator[Problem]:
+    if config.admin is not None and config.admin.token_file is not None:
+        yield from _secret(config.admin.token_file, "admin.token_file")
+
+
+def _secret(file: str, path: str) -> Iterator[Problem]:
+    try:
+        SecretFile(Path(file)).read()
+    except UnusableSecret as error:
+        yield Problem(path, str(error))
+
+
 def _provider_files(provider: Provider, path: str) -> Iterator[Problem]:
     yield from _authority(provider.ca_file, f"{path}.ca_file")
     if provider.client_secret_file is not None:
-        try:
-            SecretFile(Path(provider.client_secret_file)).read()
-        except UnusableSecret as error:
-            yield Problem(f"{path}.client_secret_file", str(error))
+        yield from _secret(provider.client_secret_file, f"{path}.client_secret_file")
     if provider.client_secret_env is not None:
         try:
             read_environment(provider.client_secret_env)

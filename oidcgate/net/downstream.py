@@ -33,7 +33,16 @@ STALL = 60.0  # seconds without a byte going out, after which a browser that doe
 
 
 class Writer(Protocol):
-    """Who is writing a reply."""
+    """
+    Who is writing a reply.
+
+    Attributes:
+        target: of the request, as received.
+        began: seconds since the epoch.
+    """
+
+    target: str
+    began: float
 
     def downstream_writable(self) -> None:
         """The browser takes bytes again."""
@@ -201,7 +210,7 @@ class Downstream(RequestHandler):
         self._wake()
 
     def _queue(self, data: bytes) -> None:
-        """Keep what comes while a quick reply is under way: aiohttp's loop must not begin with it before that's over."""
+        """Keep what comes while a quick reply is under way: aiohttp's loop must not begin with it before."""
         if self._upgraded:
             self._message_tail += data
             if not self._buffer_paused and len(self._message_tail) >= self._read_bufsize:

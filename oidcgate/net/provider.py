@@ -24,6 +24,7 @@ from oidcgate.errors import InvalidIdToken, InvalidMetadata, ProviderError, Prov
 from oidcgate.net.provider_cache import Shared
 from oidcgate.net.provider_calls import Calls
 from oidcgate.oidc import idtoken, tokens
+from oidcgate.oidc.backchannel import KIND, LogoutToken, verify_logout
 from oidcgate.oidc.idtoken import Claims, Expected
 from oidcgate.oidc.keyset import Key, KeySet, parse_keyset
 from oidcgate.oidc.metadata import Metadata, discovery_url, internal_address, parse_metadata
@@ -213,6 +214,21 @@ class Provider:
         return idtoken.verify_refreshed(
             raw, key=key, expected=expected, now=now, access_token=access_token, previous=previous
         )
+
+    async def verify_logout(self, raw: str) -> LogoutToken:
+        """
+        Check a logout token (OIDC Back-Channel Logout §2.6).
+
+        Raises: InvalidIdToken; ProviderUnreachable when the key is needed and cannot be had.
+        Not checked: whether it was used before.
+        """
+        header = idtoken.header_of(raw, self._expected, KIND)
+        key = await self.keys(header.kid, header.alg)
+        return verify_logout(raw, key=key, expected=self._expected, now=self._clock())
+
+    def now(self) -> float:
+        """The time by which tokens are judged, in seconds since 1970."""
+        return self._clock()
 
     async def revoke(self, refresh_token: str) -> None:
         """Give a refresh token back, where the provider takes it; best effort: a failure is only logged."""

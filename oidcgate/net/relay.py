@@ -24,7 +24,6 @@ from oidcgate.net.upstream import Pool, UpstreamConnection, UpstreamPools
 from oidcgate.proxy.chunked import LAST_CHUNK, ChunkedDecoder, ChunkError, encode_chunk
 from oidcgate.proxy.reply import MOST_HEAD, BadReply, Framing, Reply, ReplyRewriter
 
-WRITE_STALL = 60.0  # seconds a browser may take nothing of a reply that waits for it
 MOST_INTERIM = 10  # 1xx replies before the real one
 RETRYABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -55,7 +54,11 @@ class Exchange:
         failure: why the reply did not come, or broke off.
         is_stale: it failed because a pooled connection was dead before a byte of the reply.
         upload: the request's body, while it is passed on.
+        target, began: of the request, for lists of what is open; seconds since the epoch.
     """
+
+    target = ""
+    began = 0.0
 
     connection: UpstreamConnection | None = None
     is_done = False
@@ -148,9 +151,6 @@ class Exchange:
     def overdue(self, now: float) -> None:
         """As ``downstream.Writer``: no head in time, no byte for too long, or a body that stalls."""
         limits, upload = self._limits, self.upload
-        if self.downstream.writing_paused and now - self._since > WRITE_STALL:
-            self.fail(UpstreamError("the browser does not take its reply"))
-            return
         if upload is not None and upload.waits_since and now - upload.waits_since > limits.body_idle:
             self.fail(RequestError("The request's body took too long.", status=408))
         elif upload is not None and upload.stalled_since and now - upload.stalled_since > limits.header_timeout:

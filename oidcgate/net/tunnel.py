@@ -10,6 +10,7 @@ Edge: asyncio transports. Rules of this file:
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 
 from oidcgate.errors import OidcgateError, UpstreamError
@@ -39,6 +40,8 @@ class Tunnel:
         self.connection: UpstreamConnection | None = connection
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self.loop.create_future()
+        self.target = ""
+        self.began = time.time()
         self.received = 0
         self.sent = 0
         self.reason = ""
@@ -231,6 +234,7 @@ class Switch:
             return
         exchange.connection = None
         tunnel = self.tunnel = Tunnel(downstream, connection, idle_timeout=self._idle_timeout, on_use=self._on_use)
+        tunnel.target = exchange.target
         connection.sink = tunnel
         downstream.writer_of_reply = tunnel
         tunnel._to_browser(agreed(fields))

@@ -33,6 +33,12 @@ def session_key(handle: bytes) -> str:
     return "session:" + hashlib.sha256(handle).hexdigest()
 
 
+def sid_key(issuer: str, client_id: str, sid: str) -> str:
+    """The store's key for the issuer's own name of a login (OIDC Back-Channel Logout §2.4); a hash, as others are."""
+    named = json.dumps([issuer, client_id, sid]).encode()
+    return "sid:" + hashlib.sha256(named).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """

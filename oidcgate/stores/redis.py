@@ -14,9 +14,9 @@ import secrets
 from collections.abc import Callable
 from math import ceil
 
+from oidcgate.config.redis_address import RedisAddress
 from oidcgate.errors import StoreUnavailable
 from oidcgate.session.store import ABSENT, Stored
-from oidcgate.stores.redis_address import RedisAddress
 from oidcgate.stores.redis_client import CALL_LIMIT, RedisClient, Script
 from oidcgate.stores.redis_notices import RedisNotices
 

@@ -26,9 +26,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
+from oidcgate.config.redis_address import Login, RedisAddress
 from oidcgate.config.secret import SecretFile, UnusableSecret, read_environment
 from oidcgate.errors import StoreUnavailable
-from oidcgate.stores.redis_address import Login, RedisAddress
 
 CONNECT_LIMIT = 2.0  # seconds
 CALL_LIMIT = 2.0  # seconds, all included

@@ -4,13 +4,21 @@ The admin listener: probes and figures, never on the public address.
 Edge: an aiohttp application of its own.
 """
 
+import hmac
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from oidcgate.config.secret import SecretFile, UnusableSecret
+from oidcgate.errors import StoreUnavailable
+
 Readiness = Callable[[], Awaitable[dict[str, str | None]]]  # what is wrong, by name; None = nothing
+Token = Callable[[], str]
+ListOrEnd = Callable[[str | None], Awaitable[list[dict[str, Any]] | bool]]
 Figures = Callable[[], Awaitable[dict[str, float]]]
 
 HELP = {
@@ -36,13 +44,48 @@ class Collector:
             yield kind(name, HELP[name], value=value)
 
 
-def admin_app(*, readiness: Readiness, figures: Figures) -> web.Application:
+def token_reader(path: str | None) -> Token | None:
+    """Reads the admin token anew whenever its file changes; None without a file."""
+    return SecretFile(Path(path)).read if path is not None else None
+
+
+def is_allowed(request: web.Request, token: Token) -> bool:
+    """Whether a request carries the admin token; an unusable token file allows nobody."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    try:
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token().encode())
+    except UnusableSecret:
+        return False
+
+
+def add_sessions(app: web.Application, sessions: ListOrEnd, token: Token) -> None:
+    """``GET /sessions`` and ``DELETE /sessions/<name>``, for who has the token."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if not is_allowed(request, token):
+            return web.json_response({"error": "unauthorized"}, status=401, headers={"WWW-Authenticate": "Bearer"})
+        try:
+            result = await sessions(request.match_info.get("name"))
+        except StoreUnavailable as error:
+            return web.json_response({"error": "store_unavailable", "message": error.public}, status=503)
+        if isinstance(result, bool):
+            return web.json_response({"ended": result}, status=200 if result else 404)
+        return web.json_response({"sessions": result})
+
+    app.add_routes([web.get("/sessions", answer), web.delete("/sessions/{name}", answer)])
+
+
+def admin_app(
+    *, readiness: Readiness, figures: Figures, token: Token | None = None, sessions: ListOrEnd | None = None
+) -> web.Application:
     """
     ``/livez``, ``/readyz`` and ``/metrics``.
 
     Args:
         readiness: what is wrong with each thing that is needed.
         figures: what is counted.
+        token: reads what ``/sessions`` asks for; without one there is no such path.
+        sessions: lists everybody's sessions, or ends the named one.
     """
     registry = CollectorRegistry()
     collector = Collector()
@@ -63,4 +106,6 @@ def admin_app(*, readiness: Readiness, figures: Figures) -> web.Application:
 
     app = web.Application()
     app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    if token is not None and sessions is not None:
+        add_sessions(app, sessions, token)
     return app

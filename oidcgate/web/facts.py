@@ -19,7 +19,7 @@ from oidcgate.policy import Crossing, crossing
 from oidcgate.proxy.forwarded import Network, client_address, forwarding_lines, is_trusted
 from oidcgate.proxy.headers import end_to_end
 from oidcgate.session.cookies import find_cookie
-from oidcgate.web.sessions import Live
+from oidcgate.web.live import Live
 from oidcgate.web.site import SiteRuntime
 
 MOST_REMEMBERED = 4096  # header blocks

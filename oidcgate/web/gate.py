@@ -36,8 +36,9 @@ from oidcgate.proxy.websocket import read_handshake
 from oidcgate.web import answers
 from oidcgate.web.facts import FactsTable, Inbound
 from oidcgate.web.guard import Guard
+from oidcgate.web.live import Live
 from oidcgate.web.logs import AccessLog, RequestNumbers
-from oidcgate.web.sessions import Live, Sessions
+from oidcgate.web.sessions import Sessions
 
 
 class Gate:
@@ -200,15 +201,21 @@ class Gate:
         """Makes an exchange for a request, once a try."""
         site = inbound.facts.site
         inbound.downstream.live = inbound.live
-        return lambda on_done: Exchange(
-            inbound.downstream,
-            site.rewriter,
-            inbound.method,
-            http11=inbound.request.version == HttpVersion11,
-            keep_alive=keep_alive,
-            limits=site.limits,
-            on_done=on_done,
-        )
+
+        def make(on_done: OnDone) -> Exchange:
+            exchange = Exchange(
+                inbound.downstream,
+                site.rewriter,
+                inbound.method,
+                http11=inbound.request.version == HttpVersion11,
+                keep_alive=keep_alive,
+                limits=site.limits,
+                on_done=on_done,
+            )
+            exchange.target, exchange.began = inbound.target, inbound.began
+            return exchange
+
+        return make
 
     def _outbound(self, inbound: Inbound, pool: Pool, framing: bytes, body: Body | None) -> Request:
         """The rewritten request; the bearer goes in last."""

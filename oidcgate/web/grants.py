@@ -9,6 +9,7 @@ Edge by its stores and providers. Rules of this file:
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import secrets
@@ -18,7 +19,14 @@ from dataclasses import replace
 from typing import Any, Protocol
 from weakref import WeakSet, WeakValueDictionary
 
-from oidcgate.errors import InvalidIdToken, InvalidSeal, ProviderError, StoreUnavailable, TokenError
+from oidcgate.errors import (
+    InvalidIdToken,
+    InvalidSeal,
+    ProviderError,
+    ProviderUnreachable,
+    StoreUnavailable,
+    TokenError,
+)
 from oidcgate.net.provider import Provider
 from oidcgate.oidc.idtoken import Claims
 from oidcgate.oidc.tokens import TokenSet
@@ -27,11 +35,13 @@ from oidcgate.session.grant import Grant, grant_from_bytes, grant_key
 from oidcgate.session.lifecycle import Limits, backoff, renewal_due
 from oidcgate.session.seal import NONCE_SIZE, KeyRing
 from oidcgate.session.store import ABSENT, Store
+from oidcgate.web.lease import Lease
 from oidcgate.web.providers import Providers
 
 log = logging.getLogger("oidcgate.grants")
 
-LEASE = 30.0  # seconds; longer than a token call may take
+FINISH = 15.0  # seconds that renewals under way may take at the end; longer than a token call
+PAUSE = "pause"  # begins the key that keeps other processes from trying what has just failed
 LEASE_POLL = 0.1  # seconds between looks at what the holder stored
 MOST_CONFLICTS = 20
 SEND_MARGIN = 1.0  # seconds before exp when a token counts as gone: it must still be good when it arrives
@@ -153,20 +163,46 @@ class Grants:
         shared.failures, shared.next_try, shared.failure = 0, 0.0, None
         return shared, surplus
 
-    async def leave(self, shared: SharedGrant, session_key: str) -> None:
-        """A session ended; with the last one the grant goes, and its refresh token is revoked."""
-        key = shared.grant.key
-        read = await self._read(key)
-        if read is None:
-            return
-        grant = read[0].without_session(session_key)
-        if any(ends > self._clock() for _, ends in grant.sessions):
-            await self._change(key, lambda old: old and old.without_session(session_key))
-            return
-        await self._store.delete(key)
+    async def adopt_tokens(self, tokens: TokenSet, claims: Claims, *, issuer: str, client_id: str) -> None:
+        """A login that led to no session here: it has ended the refresh token of the person's other sessions anyway."""
+
+        def change(old: Grant | None) -> Grant | None:
+            return old and replace(
+                old,
+                claims=claims,
+                id_token=tokens.id_token,
+                refresh_token=tokens.refresh_token or old.refresh_token,
+                obtained=self._clock(),
+            )
+
+        changed = await self._change(grant_key(issuer, client_id, claims.subject), change)
+        if changed is not None:
+            self._share(*changed)
+
+    async def leave_key(self, key: str, session_key: str) -> None:
+        """
+        A session ended; with the last one the grant goes, and its refresh token is revoked.
+
+        Raises:
+            StoreUnavailable: the grant still counts the session.
+        """
+        for _ in range(MOST_CONFLICTS):
+            read = await self._read(key)
+            if read is None:
+                return
+            grant, version = read[0].without_session(session_key), read[1]
+            if any(ends > self._clock() for _, ends in grant.sessions):
+                await self._change(key, lambda old: old and old.without_session(session_key))
+                return
+            # Only what was just read goes: somebody may sign in at this very moment.
+            if await self._store.delete(key, expected=version):
+                self._revoke(grant)
+                return
+
+    def _revoke(self, grant: Grant) -> None:
         provider = self._providers.for_grant(grant.issuer, grant.client_id)
         if provider is not None and grant.refresh_token is not None:
-            self._background(provider.revoke(grant.refresh_token), f"revoke for {key[:14]}")
+            self._background(provider.revoke(grant.refresh_token), f"revoke for {grant.key[:14]}")
 
     async def _read(self, key: str) -> tuple[Grant, int] | None:
         stored = await self._store.get(key)
@@ -247,25 +283,31 @@ class Grants:
         except (ProviderError, StoreUnavailable) as error:
             shared.failures += 1
             shared.failure = error
-            shared.next_try = self._clock() + backoff(shared.failures, self._jitter())
+            pause = backoff(shared.failures, self._jitter())
+            shared.next_try = self._clock() + pause
+            await self._let_pause(shared.grant.key, pause)
             log.warning("renewal failed, the session goes on with the token it has: %s", error)
 
     async def _renew_with_lease(self, shared: SharedGrant) -> None:
         key = shared.grant.key
-        lease = f"lease:{key}"
-        version = await self._store.put(lease, b"1", life=LEASE, expected=ABSENT)
-        if version is None:
+        lease = Lease(self._store, key)
+        if not await lease.take():
             await self._follow(shared, lease)
             return
-        try:
+        async with lease:
+            if await self._store.get(f"{PAUSE}:{key}") is not None:
+                raise ProviderUnreachable("another process has just failed to renew this grant")
             await self._renew_alone(shared)
-        finally:
-            await self._store.delete(lease)
 
-    async def _follow(self, shared: SharedGrant, lease: str) -> None:
+    async def _let_pause(self, key: str, seconds: float) -> None:
+        """A failure counts for every process: else each would try in turn."""
+        with contextlib.suppress(StoreUnavailable):
+            await self._store.put(f"{PAUSE}:{key}", b"1", life=seconds, expected=ABSENT)
+
+    async def _follow(self, shared: SharedGrant, lease: Lease) -> None:
         """Somebody else holds the lease: adopt what they store, or try when the lease is gone."""
         before = shared.grant.claims.expires
-        while await self._store.get(lease) is not None:
+        while await lease.is_taken():
             await asyncio.sleep(LEASE_POLL)
             if await self._adopt_stored(shared.grant.key) and shared.grant.claims.expires > before:
                 return
@@ -374,4 +416,4 @@ class Grants:
     async def close(self) -> None:
         """Let renewals under way finish: their refresh tokens would be lost."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=LEASE)
+            await asyncio.wait(self._tasks, timeout=FINISH)

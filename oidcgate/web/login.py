@@ -31,6 +31,7 @@ from oidcgate.web import texts
 from oidcgate.web.answers import RETRY_AFTER, note
 from oidcgate.web.attempts import Attempts
 from oidcgate.web.facts import Inbound
+from oidcgate.web.grants import Grants
 from oidcgate.web.pages import Action, Page, redirect, start_page
 from oidcgate.web.providers import Providers
 from oidcgate.web.sessions import Sessions
@@ -63,8 +64,11 @@ def single(target: str, name: str) -> str | None:
 class LoginPages:
     """``/start`` and ``/callback``."""
 
-    def __init__(self, sessions: Sessions, providers: Providers, attempts: Attempts, *, prefix: str) -> None:
+    def __init__(
+        self, sessions: Sessions, grants: Grants, providers: Providers, attempts: Attempts, *, prefix: str
+    ) -> None:
         self._sessions = sessions
+        self._grants = grants
         self._providers = providers
         self._attempts = attempts
         self._prefix = prefix
@@ -190,6 +194,7 @@ class LoginPages:
         site, provider = inbound.facts.site, self._provider(attempt.provider)
         if not admits(site.config.access, claims):
             log.info("somebody the provider knows is not admitted to %s", site.authority)
+            await self._grants.adopt_tokens(tokens, claims, issuer=provider.issuer, client_id=provider.client_id)
             return self._not_admitted(claims, attempt.target, request_id)
         agent = next((v for n, v in inbound.request.raw_headers if n.lower() == b"user-agent"), b"")
         live = await self._sessions.create(

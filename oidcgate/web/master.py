@@ -19,13 +19,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from oidcgate.config.addresses import Listen, parse_listen
 from oidcgate.config.model import Config
-from oidcgate.errors import ConfigError, OidcgateError, Problem
-from oidcgate.web.admin import admin_app
+from oidcgate.errors import ConfigError, OidcgateError, Problem, StoreUnavailable
+from oidcgate.web.admin import admin_app, token_reader
 from oidcgate.web.control import Channel, Message
 from oidcgate.web.keys import load_ring
 from oidcgate.web.server import BACKLOG, open_store, raise_file_limit, remove_stale_socket
@@ -283,7 +284,10 @@ class Master:
         self._admin_wanted = wanted
         if wanted is None:
             return
-        app = admin_app(readiness=self._readiness, figures=self._figures)
+        token_file = config.admin.token_file if config.admin is not None else None
+        app = admin_app(
+            readiness=self._readiness, figures=self._figures, token=token_reader(token_file), sessions=self._sessions
+        )
         self._admin = web.AppRunner(app, access_log=None)
         await self._admin.setup()
         site: web.BaseSite
@@ -315,6 +319,15 @@ class Master:
             for name, value in (answer or {}).get("figures", {}).items():
                 merged[name] = merged.get(name, 0.0) + value
         return merged
+
+    async def _sessions(self, name: str | None) -> list[dict[str, Any]] | bool:
+        """Any worker can tell: the store is one for all."""
+        for child in self._children:
+            answer = await child.channel.ask("sessions", name=name)
+            if answer is not None and "result" in answer:
+                result: list[dict[str, Any]] | bool = answer["result"]
+                return result
+        raise StoreUnavailable("no worker could tell")
 
     async def _ask_all(self, what: str) -> list[Message | None]:
         return list(await asyncio.gather(*(child.channel.ask(what) for child in self._children)))

@@ -19,11 +19,13 @@ from oidcgate.oidc.logout import end_session_url
 from oidcgate.policy import Crossing
 from oidcgate.session.csrf import is_genuine, masked
 from oidcgate.web import answers, texts
+from oidcgate.web.backchannel import BackchannelLogout
 from oidcgate.web.facts import FactsTable, Inbound
 from oidcgate.web.login import LoginPages
 from oidcgate.web.logs import AccessLog
 from oidcgate.web.pages import Action, Page, json_response, redirect
 from oidcgate.web.providers import Providers
+from oidcgate.web.sessionpage import SessionPage
 from oidcgate.web.storage import INBOUND_KEY, GateStorage
 
 log = logging.getLogger("oidcgate.pages")
@@ -39,17 +41,20 @@ class OwnPages:
 
     def __init__(
         self,
+        *,
         facts: FactsTable,
         login: LoginPages,
         providers: Providers,
         storage: GateStorage,
+        session_page: SessionPage,
+        backchannel: BackchannelLogout,
         access_log: AccessLog,
-        *,
         prefix: str,
     ) -> None:
         self._facts = facts
         self._login = login
         self._providers = providers
+        self._session_page = session_page
         self._log = access_log
         self._prefix = prefix
         self._with_session = session_middleware(storage)
@@ -60,6 +65,8 @@ class OwnPages:
             "sign_out": {"GET": self._ask_sign_out, "POST": self._sign_out},
             "signed_out": {"GET": self._signed_out},
             "userinfo": {"GET": self._userinfo},
+            "session": {"GET": session_page.show, "POST": self._end_session},
+            "backchannel-logout": {"POST": backchannel},
         }
 
     async def __call__(self, inbound: Inbound) -> web.Response:
@@ -157,29 +164,36 @@ class OwnPages:
         live = inbound.live
         if inbound.facts.how is not Crossing.SAME:
             return json_response(403, {"error": "forbidden", "message": texts.FOREIGN[0]})
-        if live is not None and not is_genuine(await self._form_field(inbound, "csrf"), live.session.csrf):
-            heading = "This form has run out"
+        if live is not None and not is_genuine((await self._form(inbound)).get("csrf", ""), live.session.csrf):
             again = [Action(texts.TRY_AGAIN, f"{self._prefix}/sign_out")]
-            return Page(heading, "Nothing was changed.", actions=again).response(403)
+            return Page(texts.FORM_OLD, texts.NOTHING_CHANGED, actions=again).response(403)
         url = await self._end_session_url(inbound)
         session = await get_session(inbound.request)  # type: ignore[arg-type]  # needs no more than a mapping
         session.invalidate()
-        return redirect(url or f"{inbound.facts.site.origin}{self._prefix}/signed_out", status=303)
+        response = redirect(url or f"{inbound.facts.site.origin}{self._prefix}/signed_out", status=303)
+        # Browsers keep whole pages for the back button, even those marked no-store; this drops them (LO-01).
+        response.headers["Clear-Site-Data"] = '"cache"'
+        return response
 
-    async def _form_field(self, inbound: Inbound, name: str) -> str:
-        """A field of a small form; the body is read here and nowhere else."""
+    async def _end_session(self, inbound: Inbound) -> web.Response:
+        if inbound.facts.how is not Crossing.SAME:
+            return json_response(403, {"error": "forbidden", "message": texts.FOREIGN[0]})
+        return await self._session_page.end(inbound, await self._form(inbound))
+
+    async def _form(self, inbound: Inbound) -> dict[str, str]:
+        """The fields of a small form; empty for anything else."""
         head, request = inbound.facts.head, inbound.request
         kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if head.chunked or head.length > MOST_FORM or kind != "application/x-www-form-urlencoded":
-            return ""
+            return {}
         if head.expects_continue and inbound.downstream.transport is not None:
             inbound.downstream.transport.write(CONTINUE)
         try:
             async with asyncio.timeout(FORM_TIME):
                 body = await request.read()
         except (OSError, web.RequestPayloadError):  # too slow, or gone
-            return ""
-        return dict(parse_qsl(body.decode("ascii", "replace"))).get(name, "")
+            return {}
+        return dict(parse_qsl(body.decode("ascii", "replace")))
 
     async def _end_session_url(self, inbound: Inbound) -> str | None:
         """The provider's own sign-out, where it has one and answers (OIDC RP-Initiated Logout §2)."""

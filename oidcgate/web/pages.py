@@ -110,6 +110,12 @@ def start_page(url: str) -> web.Response:
     return _respond(document(heading, body, nonce, head=head, kind="passing"), 200, nonce, script=True)
 
 
+def document_response(title: str, body: str) -> web.Response:
+    """A page whose body is made elsewhere."""
+    nonce = secrets.token_urlsafe(16)
+    return _respond(document(title, f"{MARK}{body}", nonce, kind="wide"), 200, nonce)
+
+
 def _respond(
     html: str,
     status: int,

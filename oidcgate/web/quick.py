@@ -16,8 +16,9 @@ from aiohttp.http_parser import RawRequestMessage
 from oidcgate.net.downstream import Downstream
 from oidcgate.net.relay import Exchange
 from oidcgate.web.facts import Facts, FactsTable
+from oidcgate.web.live import Live
 from oidcgate.web.logs import AccessLog, RequestNumbers
-from oidcgate.web.sessions import Live, Sessions
+from oidcgate.web.sessions import Sessions
 
 # A path that can be read in one way only (but for spaces, which the Dashboard sends), and any query.
 SEGMENT = r"(?:[!\"$&-.0-:<->@-\[\]-~]|%20)"
@@ -30,9 +31,7 @@ class QuickExchange(Exchange):
 
     facts: Facts
     live: Live
-    target: str
     sequence: int
-    began: float
 
 
 class QuickWay:

@@ -16,12 +16,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 
 from oidcgate.config.addresses import Listen, parse_listen
 from oidcgate.config.model import Config
+from oidcgate.config.redis_address import parse_redis_url
 from oidcgate.errors import ConfigError, OidcgateError, Problem, ProviderError, StoreUnavailable
 from oidcgate.net.downstream import Downstream, DownstreamServer
 from oidcgate.policy import admits
@@ -30,19 +31,23 @@ from oidcgate.session.lifecycle import Limits
 from oidcgate.session.store import Store
 from oidcgate.stores.memory import MemoryStore
 from oidcgate.stores.sqlite import SqliteStore
-from oidcgate.web.admin import admin_app
+from oidcgate.web.admin import admin_app, token_reader
 from oidcgate.web.attempts import Attempts
+from oidcgate.web.backchannel import BackchannelLogout
 from oidcgate.web.facts import FactsTable
 from oidcgate.web.gate import Gate
 from oidcgate.web.grants import Grants
 from oidcgate.web.guard import Guard
 from oidcgate.web.keys import load_ring
+from oidcgate.web.live import Live
 from oidcgate.web.login import LoginPages
 from oidcgate.web.logs import AccessLog, RequestNumbers
 from oidcgate.web.ownpages import OwnPages
 from oidcgate.web.providers import Providers
 from oidcgate.web.quick import QuickWay
-from oidcgate.web.sessions import Live, Sessions
+from oidcgate.web.register import Register
+from oidcgate.web.sessionpage import SessionPage, as_json
+from oidcgate.web.sessions import Sessions
 from oidcgate.web.site import make_site, sites_by_authority
 from oidcgate.web.storage import GateStorage
 
@@ -117,7 +122,7 @@ class GateServer:
         self.providers = Providers(config)
         self.sites = [make_site(config, site, self.providers) for site in config.sites]
         self.grants = Grants(store, ring, self.providers, limits)
-        self.sessions = Sessions(store, ring, self.grants, limits, on_end=self._session_ended)
+        self.sessions = Sessions(store, ring, self.grants, limits, on_end=self._session_ended, admits=self._admits)
         self.access_log = AccessLog(run=run, form=config.log.format, descriptor=self._access_descriptor)
         trusted = parse_networks(config.trusted_proxies)
         facts = FactsTable(sites_by_authority(self.sites), trusted=trusted, head_limit=config.limits.head)
@@ -136,9 +141,25 @@ class GateServer:
             if site.preset.may_ignore_bearer and any(not pool.address.secure for pool in site.pools.pools)
         }
         self.quick = QuickWay(facts, self.sessions, self.access_log, sequence, prefix=config.prefix)
-        login = LoginPages(self.sessions, self.providers, Attempts(store, ring), prefix=config.prefix)
+        attempts = Attempts(store, ring)
+        login = LoginPages(self.sessions, self.grants, self.providers, attempts, prefix=config.prefix)
         storage = GateStorage(self.sessions)
-        self.gate.own_pages = OwnPages(facts, login, self.providers, storage, self.access_log, prefix=config.prefix)
+        presets = {site.origin: site.preset for site in self.sites}
+        self.register = Register(store, ring, self.sessions, self.grants, process=run, presets=presets)
+        self.session_page = SessionPage(
+            self.sessions, self.register, admins=config.session.admins, prefix=config.prefix
+        )
+        backchannel = BackchannelLogout(self.sessions, self.providers, store)
+        self.gate.own_pages = OwnPages(
+            facts=facts,
+            login=login,
+            providers=self.providers,
+            storage=storage,
+            session_page=self.session_page,
+            backchannel=backchannel,
+            access_log=self.access_log,
+            prefix=config.prefix,
+        )
         self.downstream = DownstreamServer(
             self.gate.handle,
             self.quick,
@@ -185,7 +206,10 @@ class GateServer:
         self._listeners.append(server)
 
     async def _listen_admin(self, listen: Listen) -> None:
-        app = admin_app(readiness=self.checks, figures=self.figures)
+        token_file = self.config.admin.token_file if self.config.admin is not None else None
+        app = admin_app(
+            readiness=self.checks, figures=self.figures, token=token_reader(token_file), sessions=self.list_or_end
+        )
         self._admin = web.AppRunner(app, access_log=None)
         await self._admin.setup()
         site: web.BaseSite
@@ -232,6 +256,8 @@ class GateServer:
         self._end_those_not_admitted()
         for guard in self.gate.guards.values():
             await guard.look_again()
+        with contextlib.suppress(StoreUnavailable):
+            await self.register.publish(self.connections())
 
     def _end_those_not_admitted(self) -> None:
         """A renewal may have taken somebody's group away: what is open ends, as what comes next is refused."""
@@ -256,6 +282,11 @@ class GateServer:
                     log.warning("the provider is not ready: %s", error)
                     await asyncio.sleep(WARM_UP_PAUSE)
 
+    def _admits(self, live: Live) -> bool:
+        """Whether a session's person may still use the site that it began on."""
+        site = next((site for site in self.sites if site.origin == live.session.site), None)
+        return site is not None and admits(site.config.access, live.claims)
+
     def _session_ended(self, live: Live, reason: str) -> None:
         count = self.downstream.end_session(lambda other: other is live, SESSION_OVER, f"Session ended: {reason}")
         log.info("a session ended (%s), %d open streams closed", reason, count)
@@ -274,6 +305,12 @@ class GateServer:
         except StoreUnavailable as error:
             return str(error)
         return None
+
+    async def list_or_end(self, name: str | None) -> list[dict[str, Any]] | bool:
+        """Everybody's sessions; with a name, end that one: whether there was one."""
+        if name is not None:
+            return await self.session_page.end_by_name(name)
+        return [as_json(listed) for listed in await self.register.everybody()]
 
     async def figures(self) -> dict[str, float]:
         """What is counted."""
@@ -332,8 +369,29 @@ async def open_store(config: Config) -> Store:
     kind, _, path = config.session.store.partition(":")
     if kind == "memory":
         return MemoryStore()
+    if kind not in ("sqlite", ""):
+        return await open_redis(config.session.store)
     store = SqliteStore(Path(path) if path else Path(config.session.state_dir) / "sessions.db")
     await store.open()
+    return store
+
+
+async def open_redis(url: str) -> Store:
+    """
+    The shared store. One that does not answer yet is no reason not to start: it recovers by itself.
+
+    Raises:
+        ConfigError: the library is not installed.
+    """
+    try:
+        from oidcgate.stores.redis import RedisStore
+    except ImportError:
+        raise ConfigError([Problem("session.store", "needs the extra: pip install 'oidcgate[redis]'")]) from None
+    store = RedisStore(parse_redis_url(url))
+    try:
+        await store.open()
+    except StoreUnavailable as error:
+        log.warning("the store does not answer yet: %s", error)
     return store
 
 

@@ -2,10 +2,9 @@
 Sessions in this process: found by their handle, checked now and then, ended everywhere at once.
 
 Edge by its store. The hot path is one look at a table and one comparison: a ``Live`` session may be used as it is until
-``fresh_until``; only then are limits, store and tokens looked at again.
+``fresh_until``; only then are limits, store and tokens looked at again. An end is told to every process by a notice.
 """
 
-import json
 import logging
 import secrets
 import time
@@ -17,88 +16,20 @@ from oidcgate.oidc.idtoken import Claims
 from oidcgate.oidc.tokens import TokenSet
 from oidcgate.session.lifecycle import SEEN_WINDOW, Limits, touch_due
 from oidcgate.session.seal import NONCE_SIZE, KeyRing
-from oidcgate.session.session import Session, encode_handle, session_from_bytes, session_key
-from oidcgate.session.store import Store
-from oidcgate.web.grants import Grants, SharedGrant
+from oidcgate.session.session import Session, encode_handle, session_from_bytes, session_key, sid_key
+from oidcgate.session.store import ABSENT, Store
+from oidcgate.web.grants import Grants
+from oidcgate.web.live import Live
 
 log = logging.getLogger("oidcgate.sessions")
 
+ENDED = "ended"  # begins the notice that a session is over; its key and the reason follow
 OUTAGE_WINDOW = 60.0  # seconds for which a session seen before an outage of the store goes on
 FORGET_AFTER = 900.0  # seconds unused until a session is only in the store
 IN_USE = 300.0  # seconds since the last request for which tokens are renewed ahead of time
 
-OnEnd = Callable[["Live", str], None]
-
-
-class Live:
-    """
-    A session in use in this process.
-
-    Attributes:
-        bearer: the Authorization line of its token.
-        fresh_until: until when it may be used without another look (seconds since the epoch).
-        seen: when a request or a websocket's byte last came.
-        over: why it ended; empty while it goes on.
-        user: how the log names the person, as a JSON string.
-        admitted: whether the person may use the site, as last decided; None = not yet for this token.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "_revision",
-        "admitted",
-        "bearer",
-        "checked",
-        "fresh_until",
-        "handle",
-        "over",
-        "seen",
-        "session",
-        "shared",
-        "user",
-    )
-
-    def __init__(self, handle: bytes, session: Session, shared: SharedGrant, now: float) -> None:
-        self.handle = handle
-        self.session = session
-        self.shared = shared
-        self.seen = now
-        self.checked = now
-        self.over = ""
-        self.admitted: bool | None = None
-        self.bearer = shared.bearer
-        self.fresh_until = 0.0
-        self._revision = -1
-        shared.users.add(self)
-        self.user = json.dumps(shared.grant.claims.email or shared.grant.claims.subject)
-
-    def __repr__(self) -> str:
-        return f"<Live {self.session.key[:16]}{' over: ' + self.over if self.over else ''}>"
-
-    @property
-    def claims(self) -> Claims:
-        """Who it is."""
-        return self.shared.grant.claims
-
-    def use(self) -> None:
-        """A websocket's byte came from the browser."""
-        self.seen = time.time()
-
-    def take_over(self) -> None:
-        """Take over what the grant has: another token, and perhaps other groups to judge."""
-        if self.shared.revision != self._revision:
-            self._revision = self.shared.revision
-            self.bearer = self.shared.bearer
-            self.admitted = None
-
-    def refresh(self, now: float) -> None:
-        """Take over what the grant has, and say until when that holds."""
-        self.take_over()
-        shared = self.shared
-        until = min(now + SEEN_WINDOW, shared.usable_until, self.session.ends)
-        if shared.can_renew:
-            until = min(until, shared.due if shared.due > now else now + 1.0)
-        self.fresh_until = until
+OnEnd = Callable[[Live, str], None]
+Admits = Callable[[Live], bool]
 
 
 class Sessions:
@@ -112,6 +43,7 @@ class Sessions:
         limits: Limits,
         *,
         on_end: OnEnd,
+        admits: Admits = lambda _live: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -119,9 +51,11 @@ class Sessions:
         self._grants = grants
         self._limits = limits
         self._on_end = on_end
+        self._admits = admits
         self._clock = clock
         self._lives: dict[bytes, Live] = {}
         self.find = self._lives.get  # the hot path's only call
+        store.listen(self._told)
 
     def __len__(self) -> int:
         return len(self._lives)
@@ -169,7 +103,7 @@ class Sessions:
             key = session_key(handle)
         except InvalidHandle:
             return None
-        session = await self._read(key)
+        session, _ = await self._read(key)
         if session is None:
             return None
         shared = await self._grants.load(session.grant_key)
@@ -181,34 +115,42 @@ class Sessions:
             live.seen = session.seen
         return live
 
-    async def _read(self, key: str) -> Session | None:
+    async def read(self, key: str) -> Session | None:
+        """
+        The record of a session.
+
+        Raises:
+            StoreUnavailable: nobody can tell.
+        """
+        return (await self._read(key))[0]
+
+    async def _read(self, key: str) -> tuple[Session | None, int]:
+        """The record of a session and its version."""
         stored = await self._store.get(key)
         if stored is None:
-            return None
+            return None, ABSENT
         try:
-            return session_from_bytes(key, self._ring.unseal(stored.value, purpose="session", context=key))
+            plain = self._ring.unseal(stored.value, purpose="session", context=key)
+            return session_from_bytes(key, plain), stored.version
         except InvalidSeal as error:
             log.warning("a session record cannot be opened: %s", error)
-            return None
+            return None, stored.version
 
     async def _still_there(self, live: Live, now: float) -> bool:
         """Look at the store again; during an outage, what was seen not long ago goes on."""
         try:
-            session = await self._read(live.session.key)
+            session, version = await self._read(live.session.key)
             if session is None:
                 self._drop(live, "it was ended")
                 return False
-            shared = await self._grants.load(session.grant_key)
-            if shared is None:
+            if await self._grants.load(session.grant_key) is None:  # what it has goes into live.shared
                 self._drop(live, "it was ended")
                 return False
-            if shared is not live.shared:
-                live.shared = shared
-                shared.users.add(live)
             seen = max(live.seen, session.seen)
             live.session = replace(session, seen=seen)
             if touch_due(stored_seen=session.seen, now=now, idle=self._limits.idle) and not self._is_over(live, now):
-                await self._write(live.session.used(now))
+                # Only what was just read is touched: a session that somebody ends meanwhile must not come back.
+                await self._write(live.session.used(now), expected=version)
             live.checked = now
         except StoreUnavailable:
             if now - live.checked > OUTAGE_WINDOW:
@@ -218,10 +160,11 @@ class Sessions:
     def _is_over(self, live: Live, now: float) -> bool:
         return replace(live.session, seen=max(live.seen, live.session.seen)).is_over(now, self._limits.idle)
 
-    async def _write(self, session: Session) -> None:
+    async def _write(self, session: Session, *, expected: int | None = None) -> None:
         nonce = secrets.token_bytes(NONCE_SIZE)
         sealed = self._ring.seal(session.to_bytes(), purpose="session", context=session.key, nonce=nonce)
-        await self._store.put(session.key, sealed, life=max(1.0, session.ends - self._clock()))
+        life = max(1.0, session.ends - self._clock())
+        await self._store.put(session.key, sealed, life=life, expected=expected)
 
     async def create(
         self,
@@ -261,28 +204,74 @@ class Sessions:
             agent=agent[:200],
         )
         await self._write(session)
+        if claims.sid is not None:  # the issuer may end the login by this name alone
+            index = sid_key(issuer, client_id, claims.sid)
+            await self._store.put(index, key.encode(), life=self._limits.lifetime)
         for other in surplus:
-            await self._end_by_key(other, shared)
+            await self.end_key(other, "the same person signed in from too many browsers")
         live = self._lives[handle] = Live(handle, session, shared, now)
         live.refresh(now)
         return live
 
-    async def _end_by_key(self, key: str, shared: SharedGrant) -> None:
-        await self._store.delete(key)
-        await self._grants.leave(shared, key)
-        for live in [live for live in self._lives.values() if live.session.key == key]:
-            self._drop(live, "the same person signed in from too many browsers")
-
     async def end(self, live: Live, reason: str) -> None:
         """
-        End a session: its record, its share of the grant, its open streams and websockets.
+        End a session everywhere: its record, its share of the grant, its open streams and websockets.
 
         Raises:
             StoreUnavailable: the record could not be removed; here it has ended all the same.
         """
         self._drop(live, reason)
-        await self._store.delete(live.session.key)
-        await self._grants.leave(live.shared, live.session.key)
+        await self._remove(live.session.key, live.session.grant_key, reason)
+
+    async def end_key(self, key: str, reason: str) -> bool:
+        """
+        End a session that may live in another process; whether there was one.
+
+        Raises:
+            StoreUnavailable: as ``end``.
+        """
+        session = await self.read(key)
+        if session is None:
+            return False
+        for live in [live for live in self._lives.values() if live.session.key == key]:
+            self._drop(live, reason)
+        await self._remove(key, session.grant_key, reason)
+        return True
+
+    async def _remove(self, key: str, grant: str, reason: str) -> None:
+        await self._store.delete(key)
+        await self._store.notify(f"{ENDED} {key} {reason}")
+        await self._grants.leave_key(grant, key)
+
+    async def keys_of(self, grant_key: str) -> list[str]:
+        """
+        The keys of a person's sessions.
+
+        Raises:
+            StoreUnavailable: nobody can tell.
+        """
+        shared = await self._grants.load(grant_key)
+        return [] if shared is None else [key for key, _ in shared.grant.sessions]
+
+    async def keys_by_name(self, name: str) -> list[str]:
+        """
+        The keys of sessions that a list calls so.
+
+        Raises:
+            StoreUnavailable: nobody can tell.
+        """
+        return await self._store.keys(f"session:{name}")
+
+    def _told(self, message: str) -> None:
+        """Another process ended a session, or its word may have been missed."""
+        kind, _, rest = message.partition(" ")
+        if kind == ENDED:
+            key, _, reason = rest.partition(" ")
+            for live in [live for live in self._lives.values() if live.session.key == key]:
+                self._drop(live, reason)
+        elif not message:
+            for live in self._lives.values():
+                live.checked = live.fresh_until = 0.0
 
     def _drop(self, live: Live, reason: str) -> None:
         self._lives.pop(live.handle, None)
@@ -312,8 +301,16 @@ class Sessions:
             elif now >= live.shared.usable_until and not live.shared.can_renew:
                 await self.end(live, "its tokens could not be renewed")
             elif is_open:
-                live.take_over()
+                self._judge_open(live)
             elif now - live.seen > FORGET_AFTER:
                 self._lives.pop(live.handle, None)
         except StoreUnavailable as error:
             log.warning("the store does not answer: %s", error)
+
+    def _judge_open(self, live: Live) -> None:
+        """A renewal may have brought other groups: what is open must still be allowed."""
+        live.take_over()
+        if live.admitted is None:
+            live.admitted = self._admits(live)
+            if not live.admitted:
+                self._on_end(live, "your account may no longer use this site")

@@ -12,6 +12,16 @@ STAY = "Stay signed in"
 OPEN = "Open the site"
 SOMEBODY_ELSE = "Sign in as somebody else"
 
+SESSION_PAGE = ("Your session", "")
+MY_BROWSERS = "Your browsers"
+ALL_BROWSERS = "Everybody's browsers"
+END = "End"
+END_OTHERS = "End all others"
+EVERYBODY = "Show everybody"
+MINE = "Show only mine"
+FORM_OLD = "This form has run out"
+NOTHING_CHANGED = "Nothing was changed."
+
 START = ("Taking you to sign in", "One moment.")
 SIGNED_OUT = ("You are signed out", "This browser holds no session here any more.")
 SIGN_OUT_PAGE = ("Sign out?", "Open terminals and log streams of this session will close.")

@@ -13,7 +13,7 @@ import socket
 from typing import Any
 
 from oidcgate.config.model import Config
-from oidcgate.errors import ConfigError, OidcgateError
+from oidcgate.errors import ConfigError, OidcgateError, StoreUnavailable
 from oidcgate.web.control import Channel, Message
 from oidcgate.web.logs import set_up_logging
 from oidcgate.web.server import GateServer
@@ -61,10 +61,19 @@ class Worker:
                 return {}
             case "figures" if self._gate is not None:
                 return {"figures": await self._gate.figures()}
+            case "sessions" if self._gate is not None:
+                return await self._sessions(self._gate, message.get("name"))
             case "checks" if self._gate is not None:
                 return {"checks": await self._gate.checks()}
             case _:
                 return {}
+
+    @staticmethod
+    async def _sessions(gate: GateServer, name: str | None) -> Message:
+        try:
+            return {"result": await gate.list_or_end(name)}
+        except StoreUnavailable as error:
+            return {"failure": str(error)}
 
     async def _start(self, document: dict[str, Any]) -> Message:
         config = Config.model_validate(document)

@@ -153,8 +153,6 @@ def test_secret_in_the_file() -> None:
         pytest.param(document(forward_auth={}), "forward_auth", id="forward-auth"),
         pytest.param(document(look={"name": "x"}), "look", id="look"),
         pytest.param(document(audit={"file": "x"}), "audit", id="audit"),
-        pytest.param(document(session={"admins": []}), "session.admins", id="admins"),
-        pytest.param(document(admin={"token_file": "x"}), "admin.token_file", id="token-file"),
         pytest.param(document(sites=[site(), site(url="https://b", kubernetes={})]), "sites[1].kubernetes", id="api"),
         pytest.param(document(sites=[site(badge="on")]), "sites[0].badge", id="badge"),
         pytest.param(document(sites=[site(kubectl={})]), "sites[0].kubectl", id="kubectl"),

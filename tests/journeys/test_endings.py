@@ -78,8 +78,11 @@ async def test_nothing_private_behind_the_back_button(shown: Stack, people: Peop
     page = await sign_in(person, f"{shown.url}/#/pods/shop")
     await visit(page, f"{shown.url}/oauth2/sign_out")
     await expect(page.locator("dd").first).to_have_text("alice@example.com")
-    await page.get_by_role("button", name="Sign out").click()
+    async with page.expect_response(lambda reply: reply.request.method == "POST") as left:
+        await page.get_by_role("button", name="Sign out").click()
     await page.wait_for_url(f"{shown.url}/oauth2/signed_out")
+    # Without it Chromium shows the page of before, from memory, now and then.
+    assert (await (await left.value).all_headers())["clear-site-data"] == '"cache"'
     for _ in range(2):
         await page.go_back(wait_until="commit")
         text = await page.inner_text("body")

@@ -17,6 +17,6 @@ async def shared_gate() -> AsyncIterator[Gated]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def gated(shared_gate: Gated) -> AsyncIterator[Gated]:
     """That gate without a script, a pooled connection or a remembered request; scripts must not have failed."""
-    shared_gate.reset()
+    await shared_gate.reset()
     yield shared_gate
     shared_gate.upstream.raise_failures()

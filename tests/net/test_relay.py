@@ -214,7 +214,16 @@ async def test_nominated_headers_go_before_the_gates_are_added(gated: Gated, way
 
 @pytest.mark.parametrize(
     "token",
-    ["Host", "Authorization", "Cookie", "Content-Length", "content_type", "X-Forwarded-For", "Sec-Fetch-Site", "Origin"],
+    [
+        "Host",
+        "Authorization",
+        "Cookie",
+        "Content-Length",
+        "content_type",
+        "X-Forwarded-For",
+        "Sec-Fetch-Site",
+        "Origin",
+    ],
 )
 async def test_a_deciding_header_cannot_be_nominated(gated: Gated, token: str) -> None:
     """Connection that names what decides something is answered 400."""
@@ -543,9 +552,7 @@ async def test_a_head_reply_keeps_its_length_and_drops_chunked(gated: Gated, way
 @both_ways
 async def test_a_chunked_reply_is_framed_anew(gated: Gated, way: str) -> None:
     """Extensions and trailers are dropped, the data is not touched, and the connection serves again."""
-    gated.upstream.script = (
-        CHUNKED + b"3;name=value\r\nabc\r\n3 ; q=\"x\"\r\ndef\r\n0;last\r\nX-Trailer: evil\r\n\r\n"
-    )
+    gated.upstream.script = CHUNKED + b'3;name=value\r\nabc\r\n3 ; q="x"\r\ndef\r\n0;last\r\nX-Trailer: evil\r\n\r\n'
     raw = gated.request()
     async with gated.wire() as wire:
         await gated.send(wire, way, raw)
@@ -573,6 +580,7 @@ async def test_a_chunked_reply_may_come_in_single_bytes(gated: Gated, way: str) 
 @both_ways
 async def test_a_reply_until_the_connection_ends_becomes_chunked(gated: Gated, way: str) -> None:
     """The browser can tell its end."""
+
     async def script(link: Link, _arrived: Arrived) -> None:
         await link.send(b"HTTP/1.1 200 OK\r\n\r\nsome ")
         await link.send(b"data")
@@ -942,7 +950,6 @@ async def test_a_session_that_ends_cuts_its_streams(gated: Gated, way: str) -> N
         await gated.running.sessions.end(live, "a test says so")
         assert not (await wire.rest()).endswith(b"0\r\n\r\n")
     await asyncio.wait_for(left.wait(), 15)
-    await gated.sign_in("alice")
 
 
 async def test_an_upgrade_to_something_else_is_an_ordinary_request(gated: Gated) -> None:
@@ -965,3 +972,27 @@ async def test_an_upgrade_to_something_else_is_an_ordinary_request(gated: Gated)
         arrived = gated.upstream.requests[-1]
         assert arrived.values("Upgrade") == arrived.values("Connection") == arrived.values("HTTP2-Settings") == []
     assert {a.target for a in gated.upstream.requests} == {"/plain"}
+
+
+@both_ways
+async def test_a_reply_for_a_connection_that_is_being_closed_goes_nowhere(gated: Gated, way: str) -> None:
+    """What still comes from the upstream is dropped, and its connection ends."""
+    go_on = asyncio.Event()
+
+    async def script(link: Link, _arrived: Arrived) -> None:
+        await link.send(CHUNKED + b"5\r\n12345\r\n")
+        await go_on.wait()
+        await link.send(b"5\r\n67890\r\n")
+        await link.rest()
+
+    gated.upstream.script = script
+    async with gated.wire() as wire:
+        await gated.send(wire, way, gated.request())
+        await wire.head()
+        browser = gated.connection(wire)
+        assert "200" in repr(browser.writer_of_reply)
+        go_on.set()
+        browser.force_close()
+        browser.writer_of_reply.upstream_data(b"1\r\nx\r\n")
+        assert await wire.rest() == b"5\r\n12345\r\n"
+    await asyncio.wait_for(gated.upstream.links[-1].ended.wait(), 15)

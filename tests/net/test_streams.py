@@ -15,7 +15,7 @@ from oidcgate.demo.issuer import DEMO_PEOPLE, Client, DemoIssuer
 from tests.support.browser import Browser
 from tests.support.raw import Wire, connect, request
 from tests.support.stack import CLIENT, SECRET, listening, signing_key
-from tests.support.upstream import Arrived, Link, ScriptedUpstream, answer
+from tests.support.upstream import Arrived, Link, ScriptedUpstream, answer, until
 
 SIZE = int(os.environ.get("OIDCGATE_TEST_STREAM", "200")) * 1024 * 1024
 PIECE = bytes(range(256)) * 1024  # 256 KiB
@@ -32,11 +32,16 @@ class Served:
         self.upstream = upstream
         self.cookie = ""
         self.most = 0
+        self.measured: psutil.Process | None = None
 
-    @property
-    def memory(self) -> int:
-        """Bytes that the process has in memory."""
-        return int(psutil.Process(self.process.pid).memory_info().rss)
+    def serving(self, wire: Wire) -> psutil.Process | None:
+        """The process that holds the gate's end of a connection; the one that was started may be its master."""
+        port = wire.writer.get_extra_info("sockname")[1]
+        started = psutil.Process(self.process.pid)
+        for process in (started, *started.children(recursive=True)):
+            if any(c.raddr and c.raddr.port == port for c in process.net_connections("tcp")):
+                return process
+        return None
 
     def request(self, **options: object) -> bytes:
         """A request's bytes."""
@@ -48,8 +53,13 @@ class Served:
     async def watched(self) -> AsyncIterator[Wire]:
         """A connection, after which the process must not have grown by much; ``look`` is called on the way."""
         wire = await connect(self.port)
-        before = self.most = self.memory
+        await until(lambda: self.serving(wire))
+        self.measured = self.serving(wire)
+        self.most = 0
+        self.look()
+        before, busy = self.most, sum(self.measured.cpu_times()[:2])
         yield wire
+        assert sum(self.measured.cpu_times()[:2]) > busy, "the measured process did nothing"
         await wire.close()
         self.look()
         extra = self.most - before
@@ -58,7 +68,7 @@ class Served:
 
     def look(self) -> None:
         """Remember the most memory seen."""
-        self.most = max(self.most, self.memory)
+        self.most = max(self.most, self.measured.memory_info().rss)
 
 
 @pytest.fixture

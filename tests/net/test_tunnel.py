@@ -83,6 +83,11 @@ def frame(payload: bytes = b"", opcode: int = 2, *, mask: bytes | None = None) -
     return head + (mask or b"") + payload
 
 
+def big_frame(size: int) -> bytes:
+    """A masked frame of so many bytes in all."""
+    return b"\x82\xff" + (size - 14).to_bytes(8, "big") + b"mask" + (bytes(range(256)) * (size // 256))[14:]
+
+
 async def read_close(read: Callable[[int], Awaitable[bytes]], *, masked: bool) -> tuple[int, str]:
     """A close frame's code and reason."""
     head = await read(2)
@@ -118,7 +123,9 @@ async def test_a_websocket_opens_when_the_upstream_has_agreed(gated: Gated) -> N
 
     gated.upstream.script = script
     async with gated.wire() as wire:
-        await wire.send(handshake(gated, headers=[("Sec-WebSocket-Protocol", "one, two"), ("Authorization", "Basic x")]))
+        await wire.send(
+            handshake(gated, headers=[("Sec-WebSocket-Protocol", "one, two"), ("Authorization", "Basic x")])
+        )
         arrived = await gated.upstream.arrived()
         assert not wire.reader._buffer
         go_on.set()
@@ -207,8 +214,11 @@ async def test_a_101_that_does_not_verify_is_no_101(gated: Gated, reply: str) ->
         ({"target": "/api/sockjs/iframe.html"}, 403),
     ],
 )
-async def test_a_handshake_that_must_not_pass(gated: Gated, options: dict, status: int) -> None:
+async def test_a_handshake_that_must_not_pass(
+    gated: Gated, options: dict, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is answered by the gate, the upstream is never asked, and the connection ends."""
+    monkeypatch.setattr("oidcgate.net.downstream.LINGER", 0.01)
     async with gated.wire() as wire:
         await wire.send(handshake(gated, **options))
         reply = await wire.reply(options.get("method", "GET"))
@@ -222,7 +232,9 @@ async def test_a_handshake_that_must_not_pass(gated: Gated, options: dict, statu
 
 async def test_tokens_among_the_subprotocols_are_dropped(gated: Gated) -> None:
     """A second bearer does not pass; the other protocols do, and so do extensions."""
-    gated.upstream.script = agreeing(echo, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=10\r\n")
+    gated.upstream.script = agreeing(
+        echo, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=10\r\n"
+    )
     async with gated.wire() as wire:
         await wire.send(
             handshake(
@@ -243,7 +255,9 @@ async def test_tokens_among_the_subprotocols_are_dropped(gated: Gated) -> None:
 
 async def test_identity_and_nominated_headers_are_dropped_here_too(gated: Gated) -> None:
     """An upgrade is a request like any other."""
-    async with opened(gated, echo, headers=[("Connection", "Upgrade, X-Gone"), ("X-Gone", "1"), ("Impersonate_User", "root")]):
+    async with opened(
+        gated, echo, headers=[("Connection", "Upgrade, X-Gone"), ("X-Gone", "1"), ("Impersonate_User", "root")]
+    ):
         arrived = gated.upstream.requests[0]
         assert arrived.values("X-Gone") == arrived.values("Impersonate_User") == []
         assert b"root" not in arrived.raw
@@ -287,7 +301,7 @@ async def test_early_bytes_are_bounded(gated: Gated) -> None:
     async with gated.wire() as wire:
         await wire.send(handshake(gated))
         await gated.upstream.arrived()
-        sending = asyncio.ensure_future(wire.send(bytes(total)))
+        sending = asyncio.ensure_future(wire.send(big_frame(total)))
         connection = gated.connection(wire)
         await until(lambda: connection._buffer_paused)
         assert len(connection._message_tail) < total / 2
@@ -331,13 +345,60 @@ async def test_an_upstream_that_is_not_there(gated: Gated) -> None:
     await gated.upstream.start()
 
 
+async def test_an_upstream_that_is_gone_when_it_was_dialled(gated: Gated) -> None:
+    """502: the handshake could not be sent."""
+    pools = gated.running.sites[0].pools
+    connect = pools.connect
+
+    async def lost(pool: object) -> object:
+        connection = await connect(pool)
+        connection.transport.abort()
+        await until(lambda: connection.transport is None)
+        return connection
+
+    pools.connect = lost
+    try:
+        assert (await gated.fetch(handshake(gated))).status == 502
+    finally:
+        pools.connect = connect
+
+
+async def test_a_handshake_behind_a_quick_reply_waits_for_it(gated: Gated) -> None:
+    """What comes after it is kept for the tunnel, and bounded, while the reply before it is still under way."""
+    go_on = asyncio.Event()
+    early = big_frame(2 * 1024 * 1024)
+
+    async def script(link: Link, arrived: Arrived) -> None:
+        if arrived.target == "/first":
+            await go_on.wait()
+            await link.send(answer(b"first"))
+        else:
+            await agreeing(echo)(link, arrived)
+
+    gated.upstream.script = script
+    async with gated.wire() as wire:
+        await gated.send(wire, "quick", gated.request("/first"))
+        await gated.upstream.arrived()
+        browser = gated.connection(wire)
+        await wire.send(handshake(gated) + early[:1])
+        await until(lambda: browser._message_tail == early[:1])
+        sending = asyncio.ensure_future(wire.send(early[1:]))
+        await until(lambda: browser._buffer_paused)
+        assert [a.target for a in gated.upstream.requests] == ["/first"]
+        go_on.set()
+        assert (await wire.reply()).body == b"first"
+        assert (await wire.head()).status == 101
+        assert await wire.exactly(len(early)) == early
+        await sending
+
+
 # Bytes.
 
 
 async def test_much_data_both_ways_with_a_slow_reader(gated: Gated) -> None:
     """Each side waits for the other; nothing is lost, and what is held stays bounded."""
-    size = 48 * 1024 * 1024  # more than all buffers on the way
-    data = b"\x82\xff" + size.to_bytes(8, "big") + b"mask" + bytes(range(256)) * (size // 256)
+    size = 96 * 1024 * 1024  # more than all buffers on the way
+    data = big_frame(size)
     async with opened(gated, echo) as wire:
         sending = asyncio.ensure_future(wire.send(data))
         tunnel = gated.connection(wire).tunnel
@@ -417,7 +478,6 @@ async def test_sign_out_closes_both_sides_with_a_close_frame(gated: Gated) -> No
         await wire.send(frame(b"\x0f\xa1", 8, mask=b"abcd"))
         assert await wire.is_closed()
     await asyncio.wait_for(gated.upstream.links[-1].ended.wait(), 15)
-    await gated.sign_in("alice")
 
 
 async def test_another_persons_websocket_stays_open(gated: Gated) -> None:
@@ -426,7 +486,6 @@ async def test_another_persons_websocket_stays_open(gated: Gated) -> None:
         await gated.running.sessions.end(live_of(gated), "a test says so")
         await wire.send(frame(b"x", mask=b"abcd"))
         assert await wire.exactly(7) == frame(b"x", mask=b"abcd")
-    await gated.sign_in("alice")
 
 
 async def test_a_close_in_the_middle_of_a_frame_waits_for_its_end(gated: Gated) -> None:
@@ -454,6 +513,7 @@ async def test_a_close_in_the_middle_of_a_frame_waits_for_its_end(gated: Gated) 
         assert "closing" in repr(tunnel)
         half.set()
         await wire.send(up[400:410])
+        await until(lambda: tunnel.received == 410)
         await wire.send(up[410:] + frame(b"never seen", mask=b"abcd"))
         assert await wire.exactly(700 + 4) == down[300:]
         assert await read_close(wire.exactly, masked=False) == (4001, "a test says so")
@@ -524,7 +584,6 @@ async def test_the_longest_life_of_a_session_ends_its_websocket(gated: Gated) ->
         await gated.running.look_after()
         assert (await read_close(wire.exactly, masked=False))[0] == 4001
     await asyncio.wait_for(gated.upstream.links[-1].ended.wait(), 15)
-    await gated.sign_in("alice")
 
 
 async def test_tokens_that_cannot_be_renewed_end_a_websocket(gated: Gated) -> None:
@@ -536,7 +595,6 @@ async def test_tokens_that_cannot_be_renewed_end_a_websocket(gated: Gated) -> No
         await gated.running.look_after()
         assert (await read_close(wire.exactly, masked=False))[0] == 4001
     await asyncio.wait_for(gated.upstream.links[-1].ended.wait(), 15)
-    await gated.sign_in("alice")
 
 
 async def test_a_websocket_without_a_byte_is_closed_in_the_end(gated: Gated) -> None:

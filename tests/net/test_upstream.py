@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -257,11 +258,53 @@ async def test_an_upstream_that_is_not_there(gated: Gated) -> None:
     reply = await gated.fetch(gated.request())
     assert (reply.status, reply.value("Content-Type")) == (502, "application/json; charset=utf-8")
     assert b"upstream_unreachable" in reply.body
-    page = await gated.fetch(gated.request(headers=[("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-Site", "none")]))
+    page = await gated.fetch(
+        gated.request(
+            headers=[("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-Site", "none")]
+        )
+    )
     assert page.status == 502
     assert "text/html" in page.value("Content-Type")
     await gated.upstream.start()
     assert (await gated.fetch(gated.request())).status == 200
+
+
+async def test_an_upstream_that_is_gone_when_it_was_dialled(gated: Gated) -> None:
+    """502: the request could not be sent, and was not tried elsewhere."""
+    pools = gated.running.sites[0].pools
+    connect = pools.connect
+
+    async def lost(pool: object) -> object:
+        connection = await connect(pool)
+        connection.transport.abort()
+        await until(lambda: connection.transport is None)
+        return connection
+
+    pools.connect = lost
+    try:
+        assert (await gated.fetch(gated.request())).status == 502
+    finally:
+        pools.connect = connect
+    assert gated.upstream.requests == []
+
+
+async def test_a_token_that_runs_out_while_the_upstream_is_dialled_is_not_sent(
+    gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503, to be asked again in a moment; nothing reaches the upstream."""
+
+    class MuchLater:
+        """A clock that the relay alone looks at."""
+
+        @staticmethod
+        def time() -> float:
+            return time.time() + 10**6
+
+    monkeypatch.setattr("oidcgate.net.relay.time", MuchLater)
+    reply = await gated.fetch(gated.request())
+    assert (reply.status, reply.value("Retry-After")) == (503, "5")
+    await until(lambda: all(link.ended.is_set() for link in gated.upstream.links))
+    assert gated.upstream.requests == []
 
 
 # The pool.
@@ -386,9 +429,7 @@ def certificate(folder: Path, *names: str) -> tuple[Path, ssl.SSLContext]:
     cert_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     key_file.touch(0o600)
     key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["h2", "http/1.1"])

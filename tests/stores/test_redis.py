@@ -20,7 +20,7 @@ from oidcgate.errors import StoreUnavailable
 from oidcgate.session.store import ABSENT
 from oidcgate.stores import redis_notices
 from oidcgate.stores.redis import RedisStore
-from oidcgate.stores.redis_address import parse_redis_url
+from oidcgate.config.redis_address import parse_redis_url
 from tests.stores.test_contract import *  # noqa: F403 - each of its tests, with the store below
 from tests.support.redis import PATIENCE, Cluster, RedisServer, clustered, server, synchronised, watched
 

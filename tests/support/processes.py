@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from oidcgate.demo.ui import DemoUI
-from oidcgate.web.sessions import Live
+from oidcgate.web.live import Live
 from tests.support.browser import Browser
 from tests.support.stack import Stack
 

@@ -207,8 +207,7 @@ def clustered(folder: Path, *, replicas: int = 0) -> Iterator[Cluster]:
         creation = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if creation.returncode:
             raise RuntimeError(f"no cluster:\n{creation.stdout}{creation.stderr}")
-        for node in nodes:
-            until(lambda node=node: _knows(node, count), what="the cluster")
+        until(lambda: all(_knows(node, count) for node in nodes), what="the cluster")
         yield Cluster(nodes)
 
 

@@ -192,7 +192,7 @@ class ScriptedUpstream:
                 await self._answer(link, Arrived(raw, link))
         except (ConnectionError, asyncio.IncompleteReadError):  # the gate has cut the connection
             pass
-        except (Exception, asyncio.TimeoutError) as error:
+        except (TimeoutError, Exception) as error:
             self._failures.append(error)
         finally:
             link.ended.set()
@@ -242,11 +242,14 @@ class Gated(Stack):
         assert page.status == 200, page.text
         self.handles[who] = browser.cookie("oidcgate") or ""
 
-    def reset(self) -> None:
-        """A new script, no pooled connection, no remembered header block."""
+    async def reset(self) -> None:
+        """A new script, no pooled connection, no remembered header block, and everybody signed in."""
         self.upstream.reset()
         self.forget_connections()
         self.running.gate.facts._known.clear()
+        for who, handle in list(self.handles.items()):
+            if self.running.sessions.find(handle.encode()) is None:
+                await self.sign_in(who)
 
     def forget_connections(self) -> None:
         """Close what is pooled."""

@@ -9,10 +9,10 @@ from urllib.parse import quote, urljoin
 from aiohttp import ClientTimeout
 
 from oidcgate.errors import StoreUnavailable
-from oidcgate.session.store import Store, Stored
+from oidcgate.session.store import OnMessage, Store, Stored
 from oidcgate.web.attempts import Attempts
+from oidcgate.web.live import Live
 from oidcgate.web.server import GateServer
-from oidcgate.web.sessions import Live
 from tests.support.browser import NAVIGATION, Browser, Page
 from tests.support.stack import Clock, Stack, merged
 
@@ -98,6 +98,7 @@ class Intermediary:
         self.inner = inner
         self.is_down = False
         self.events: list[str] = []
+        self.gets = 0
         self.before_put: Callable[[str], None] = lambda _key: None
 
     def _check(self) -> None:
@@ -106,6 +107,7 @@ class Intermediary:
 
     async def get(self, key: str) -> Stored | None:
         self._check()
+        self.gets += 1
         return await self.inner.get(key)
 
     async def put(self, key: str, value: bytes, *, life: float, expected: int | None = None) -> int | None:
@@ -114,9 +116,20 @@ class Intermediary:
         self.events.append(f"put {key.partition(':')[0]}")
         return await self.inner.put(key, value, life=life, expected=expected)
 
-    async def delete(self, key: str) -> bool:
+    async def delete(self, key: str, *, expected: int | None = None) -> bool:
         self._check()
-        return await self.inner.delete(key)
+        return await self.inner.delete(key, expected=expected)
+
+    async def keys(self, prefix: str) -> list[str]:
+        self._check()
+        return await self.inner.keys(prefix)
+
+    async def notify(self, message: str) -> None:
+        self._check()
+        await self.inner.notify(message)
+
+    def listen(self, on_message: OnMessage) -> None:
+        self.inner.listen(on_message)
 
     async def close(self) -> None:
         await self.inner.close()

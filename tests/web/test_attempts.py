@@ -68,7 +68,7 @@ class Setting:
 @pytest.fixture
 def setting() -> Iterator[Setting]:
     """Fresh for each test."""
-    yield Setting()
+    return Setting()
 
 
 def test_an_attempt_is_found_by_its_state(setting: Setting) -> None:
@@ -109,6 +109,18 @@ def test_a_changed_cookie_does_not_open(setting: Setting, position: int) -> None
     raw[position] ^= 1
     jar.cookies[name] = base64.urlsafe_b64encode(raw).decode().rstrip("=")
     assert setting.attempts.find(setting.sites[0], jar.header, state) is None
+
+
+def test_an_attempt_of_another_release_is_none(setting: Setting) -> None:
+    """During an upgrade such a login begins anew."""
+    jar = Jar()
+    state = setting.begin(jar)
+    ((name, _),) = jar.cookies.items()
+    site = setting.sites[0]
+    jar.cookies[name] = setting.attempts._sealed(b'["one","thing"]', "login", f"{site.origin} {name}")
+    assert setting.attempts.find(site, jar.header, state) is None
+    setting.begin(jar)
+    assert list(jar.cookies) != [name]
 
 
 async def test_an_attempt_is_used_once(setting: Setting) -> None:

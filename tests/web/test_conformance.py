@@ -214,10 +214,6 @@ def discovery(**members: Any) -> Callable[[Stack], None]:
     return bend
 
 
-def no_stage(stack: Stack) -> None:
-    """Nothing."""
-
-
 NO = {"accepted": False, "status": 400}
 YES = {"accepted": True, "status": 303}
 ROWS = [

@@ -1,11 +1,11 @@
 """What every request meets: session, policy, and only then the UI."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from oidcgate.errors import LoginError
 from oidcgate.web import texts
 from tests.support.browser import NAVIGATION, SCRIPT, Browser
 from tests.support.raw import connect, fetch, request
@@ -238,6 +238,16 @@ async def test_requests_that_are_refused_early(stack: Stack, method: str, target
     assert reply.status in (status, 400)
     assert reply.value("Connection") == "close"
     assert target.strip("/*") == "" or target not in reply.text
+
+
+@pytest.mark.parametrize("version", ["HTTP/2.0", "HTTP/1.2", "HTTP/0.9"])
+async def test_other_versions_are_refused_in_ours(stack: Stack, version: str) -> None:
+    """The answer never claims a version that is not spoken here."""
+    wire = await connect(stack.port)
+    await wire.send(request("/", host=f"localhost:{stack.port}", version=version))
+    data = await wire.rest()
+    assert data.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+    await wire.close()
 
 
 async def test_a_head_that_is_too_large() -> None:
@@ -506,9 +516,12 @@ async def test_a_browser_that_leaves_before_the_answer_is_logged_as_such(stack: 
     await stack.ui.wait_for(lambda ui: reached(stack, "/api/v1/slow?seconds=30") == 1)
     await wire.close()
     await stack.ui.wait_for(lambda ui: ui.in_flight == 0)
-    statuses: Callable[[], list[int]] = lambda: [
-        row["status"] for row in map(json.loads, stack.access_log().splitlines()) if row["path"] == "/api/v1/slow"
-    ]
+
+    def statuses() -> list[int]:
+        return [
+            row["status"] for row in map(json.loads, stack.access_log().splitlines()) if row["path"] == "/api/v1/slow"
+        ]
+
     assert statuses() in ([499], [0], [502])
 
 
@@ -516,13 +529,15 @@ async def test_an_unexpected_error_is_a_500_without_details(stack: Stack) -> Non
     """A mistake of our own shows nothing of itself."""
     pages: Any = gate_of(stack).gate
 
-    async def broken(_inbound: object) -> None:
-        raise RuntimeError("t0ps3cret")
+    for error in (RuntimeError("t0ps3cret"), LoginError("t0ps3cret")):
 
-    pages.own_pages = broken
-    page = await Browser().send("GET", f"{stack.url}/oauth2/userinfo", SCRIPT)
-    assert page.status == 500
-    assert "t0ps3cret" not in page.text
+        async def broken(_inbound: object, error: Exception = error) -> None:
+            raise error
+
+        pages.own_pages = broken
+        page = await Browser().send("GET", f"{stack.url}/oauth2/userinfo", SCRIPT)
+        assert page.status == 500
+        assert "t0ps3cret" not in page.text
 
 
 async def test_looking_again_keeps_a_good_session(stack: Stack) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from oidcgate.demo.issuer import DEMO_PEOPLE
 from oidcgate.errors import StoreUnavailable
+from oidcgate.web import grants as grants_module
 from oidcgate.web.grants import SharedGrant
+from oidcgate.web.lease import Lease
 from oidcgate.web.sessions import IN_USE
 from tests.support.browser import Browser
 from tests.support.raw import connect, request
@@ -44,6 +46,12 @@ def the_grant(stack: Stack) -> SharedGrant:
     """The only grant in memory."""
     (shared,) = gate_of(stack).grants._shared.values()
     return shared
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for another process's result without a pause."""
+    monkeypatch.setattr(grants_module, "LEASE_POLL", 0.001)
 
 
 @pytest.fixture
@@ -116,6 +124,24 @@ async def test_a_renewal_outlives_the_request_that_caused_it(timed: Any) -> None
     stack.issuer.release()
     await renewals_over(stack)
     assert (await ask(browser, stack)).status == 200
+    assert stack.issuer.calls["token"] == calls + 1
+
+
+async def test_a_waiter_that_is_cancelled_takes_no_renewal_along(timed: Any) -> None:
+    """Cancelling one of those who wait ends its waiting, and nothing else."""
+    stack, clock = timed
+    await stack.browser()
+    shared, grants, calls = the_grant(stack), gate_of(stack).grants, stack.issuer.calls["token"]
+    stack.issuer.quirks.hang.add("token:reply")
+    turn(stack, clock, LIFE + 5)
+    waiter, other = (asyncio.create_task(grants.wait_for_renewal(shared)) for _ in range(2))
+    await asyncio.wait_for(stack.issuer.wait_for("token", calls + 1), 10)
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    stack.issuer.release()
+    await other
+    assert waiter.cancelled()
+    assert shared.usable_until > clock()
     assert stack.issuer.calls["token"] == calls + 1
 
 
@@ -277,7 +303,7 @@ async def test_after_exp_an_outage_answers_503_and_keeps_the_session(timed: Any)
 
 async def test_no_expired_token_reaches_the_ui() -> None:
     """With tokens that live for seconds, real time and requests without a pause, none arrives late."""
-    async with quick_stack(issuer={"id_token_life": 3}) as stack:
+    async with quick_stack(issuer={"id_token_life": 4}) as stack:
         browser = await stack.browser()
         calls, answered = stack.issuer.calls["token"], 0
         while stack.issuer.calls["token"] < calls + 2:
@@ -395,13 +421,15 @@ async def test_a_renewal_elsewhere_is_waited_for(timed: Any) -> None:
     """Who does not get the lease takes over what its holder stores, without a call of its own."""
     stack, clock = timed
     browser = await stack.browser()
-    shared, store = the_grant(stack), gate_of(stack).store
+    shared, store = the_grant(stack), intercept_store(stack)
     lease = f"lease:{shared.grant.key}"
     await store.put(lease, b"1", life=10 * LIFE)
     calls = stack.issuer.calls["token"]
     turn(stack, clock, LIFE + 5)
     asked = asyncio.create_task(ask(browser, stack))
     await _until(lambda: shared.renewing is not None)
+    gets = store.gets
+    await _until(lambda: store.gets > gets + 4)
     grants = gate_of(stack).grants
     longer = replace(shared.grant.claims, expires=clock() + LIFE)
     changed = await grants._change(shared.grant.key, lambda old: old and replace(old, claims=longer))
@@ -412,16 +440,31 @@ async def test_a_renewal_elsewhere_is_waited_for(timed: Any) -> None:
     assert shared.usable_until > clock()
 
 
+async def test_a_renewal_elsewhere_that_ends_between_two_looks(timed: Any) -> None:
+    """The lease is gone, and the new tokens are there."""
+    stack, clock = timed
+    await stack.browser()
+    shared, grants = the_grant(stack), gate_of(stack).grants
+    longer = replace(shared.grant.claims, expires=clock() + 2 * LIFE + LIFE)
+    await grants._change(shared.grant.key, lambda old: old and replace(old, claims=longer))
+    calls = stack.issuer.calls["token"]
+    await grants._follow(shared, Lease(gate_of(stack).store, "none"))
+    assert shared.grant.claims.expires == longer.expires
+    assert stack.issuer.calls["token"] == calls
+
+
 async def test_a_lease_whose_holder_died_is_taken_over(timed: Any) -> None:
     """When the lease goes and nothing new was stored, the next one renews."""
     stack, clock = timed
     browser = await stack.browser()
-    shared, store = the_grant(stack), gate_of(stack).store
+    shared, store = the_grant(stack), intercept_store(stack)
     lease = f"lease:{shared.grant.key}"
     await store.put(lease, b"1", life=10 * LIFE)
     turn(stack, clock, LIFE + 5)
     asked = asyncio.create_task(ask(browser, stack))
     await _until(lambda: shared.renewing is not None)
+    gets = store.gets
+    await _until(lambda: store.gets > gets + 2)
     await store.delete(lease)
     assert (await asked).status == 200
 
@@ -435,6 +478,7 @@ async def test_a_token_set_that_somebody_else_renewed_is_adopted(timed: Any) -> 
     await grants._change(shared.grant.key, lambda old: old and replace(old, claims=other, id_token="a.b.c"))
     calls = stack.issuer.calls["token"]
     turn(stack, clock, LIFE + 5)
+    the_live(stack).checked = clock()
     await ask(browser, stack)
     assert stack.issuer.calls["token"] == calls
     assert shared.grant.id_token == "a.b.c"
@@ -445,14 +489,12 @@ async def test_a_final_refusal_counts_only_for_the_token_it_was_about(timed: Any
     stack, clock = timed
     browser = await stack.browser()
     calls = stack.issuer.calls["token"]
-    stack.issuer.quirks.hang.add("token:refresh")
+    stack.issuer.quirks.hang.add("token")
     turn(stack, clock, DUE)
     assert (await ask(browser, stack)).status == 200
     await asyncio.wait_for(stack.issuer.wait_for("token", calls + 1), 10)
     stack.issuer.quirks.hang.clear()
-    stack.issuer.quirks.token_status = None
     await stack.browser()  # kills the refresh token that is being presented
-    stack.issuer.quirks.fail["token:reply"] = 400
     stack.issuer.release()
     await renewals_over(stack)
     assert the_grant(stack).can_renew
@@ -517,6 +559,21 @@ async def test_a_store_that_fails_with_a_fresh_token_set_in_hand_loses_nothing(t
     assert stack.issuer.calls["token"] == calls + 1
 
 
+async def test_a_renewal_that_brings_nothing_usable_is_an_outage(timed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No failure was told, yet the token has run out: 503, and no session is ended for it."""
+    stack, clock = timed
+    browser = await stack.browser()
+
+    async def nothing(_shared: SharedGrant) -> None:
+        return None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gate_of(stack).grants, "_renew_with_lease", nothing)
+        turn(stack, clock, LIFE + 5)
+        assert (await ask(browser, stack)).status == 502
+    assert (await ask(browser, stack)).status == 200
+
+
 async def test_changed_groups_are_judged_at_once() -> None:
     """A renewal that takes a group away shuts the site for that person with the very next request."""
     async with clocked(
@@ -557,8 +614,13 @@ async def test_close_waits_for_renewals(timed: Any) -> None:
     stack, clock = timed
     browser: Browser = await stack.browser()
     shared = the_grant(stack)
-    before = shared.usable_until
+    before, calls = shared.usable_until, stack.issuer.calls["token"]
+    stack.issuer.quirks.hang.add("token:reply")
     turn(stack, clock, DUE)
     assert (await ask(browser, stack)).status == 200
-    await gate_of(stack).grants.close()
+    await asyncio.wait_for(stack.issuer.wait_for("token", calls + 1), 10)
+    closing = asyncio.create_task(gate_of(stack).grants.close())
+    await asyncio.sleep(0)
+    stack.issuer.release()
+    await closing
     assert shared.usable_until > before

@@ -13,7 +13,6 @@ from tests.support.browser import NAVIGATION, SCRIPT, Browser, Form, query
 from tests.support.raw import connect, request
 from tests.support.stack import CLIENT, Stack
 from tests.web.steps import (
-    ask,
     cookies_set,
     gate_of,
     is_signed_in,
@@ -450,8 +449,3 @@ async def test_pages_that_get_an_upgrade_or_a_body_end_the_connection(stack: Sta
         await wire.send(b"12345")
         assert await wire.is_closed()
         await wire.close()
-
-
-async def test_the_session_page_for_a_program_stays_usable_after_all_this(stack: Stack) -> None:
-    """The UI is reached beside our own pages."""
-    assert (await ask(await stack.browser(), stack)).status == 200

@@ -20,7 +20,7 @@ from oidcgate.web import server
 from oidcgate.web.server import GateServer, check_runtime, open_store, raise_file_limit, server_tls
 from tests.support.browser import NAVIGATION, SCRIPT, Browser, query
 from tests.support.raw import connect, request
-from tests.support.stack import SECRET, Stack
+from tests.support.stack import CLIENT, SECRET, Stack
 from tests.web.steps import ask, come_back, consent, gate_of, lives, quick_stack
 from tests.web.test_sessions import closed_with, open_websocket
 
@@ -70,6 +70,17 @@ async def test_an_address_that_is_taken(tmp_path: Path, name: str) -> None:
     assert caught.value.problems[0].path == ("listen" if name == "listen" else "admin.listen")
     await gate.stop()
     taken.close()
+
+
+async def test_a_file_that_is_no_socket_is_kept(tmp_path: Path) -> None:
+    """Only a socket that was left behind is removed."""
+    path = tmp_path / "precious"
+    path.write_text("data")
+    gate = GateServer(settings(tmp_path, listen=[f"unix:{path}"]), access_descriptor=None)
+    with pytest.raises(ConfigError):
+        await gate.start()
+    await gate.stop()
+    assert path.read_text() == "data"
 
 
 async def test_the_admin_listener_is_the_masters_with_workers(tmp_path: Path) -> None:
@@ -362,6 +373,35 @@ async def test_each_client_has_grants_of_its_own(three: Stack) -> None:
     assert first.claims.audience != second.claims.audience
     assert (await ask(browser, three)).status == 200
     assert len(gate_of(three).sites[0].ui_cookie_expiries()) == 0
+
+
+async def test_a_login_that_is_not_admitted_ends_no_other_session(stack: Stack) -> None:
+    """It killed the refresh token of the person's sessions on other sites of that client, which get the new one."""
+    await stack.stop_gate()
+    assert stack.ui is not None
+    upstream = {"url": stack.ui.url, "ui": "plain"}
+    second = f"http://127.0.0.1:{stack.port}"
+    stack._config = {
+        "sites": [
+            {"url": stack.url, "upstream": upstream},
+            {"url": second, "upstream": upstream, "access": {"groups": ["nobody"]}},
+        ]
+    }
+    gate = await stack.start_gate()
+    callbacks = (f"{stack.url}/oauth2/callback", f"{second}/oauth2/callback")
+    stack.issuer.add_client(Client(CLIENT, SECRET, callbacks))
+    browser = await stack.browser()
+    (live,) = lives(stack)
+    before = live.shared.grant.refresh_token
+    assert (await browser.sign_in(f"{second}/")).status == 403
+    assert lives(stack) == [live]
+    assert live.shared.grant.refresh_token != before
+    live.shared.due = 0.0
+    live.fresh_until = 0.0
+    assert (await ask(browser, stack)).status == 200
+    await asyncio.gather(*gate.grants._tasks)
+    assert live.shared.can_renew
+    assert live.shared.failures == 0
 
 
 async def test_a_site_on_the_default_port(tmp_path: Path) -> None:

@@ -123,6 +123,27 @@ async def test_limits_end_open_streams_and_websockets(is_used: bool) -> None:
         assert not lives(stack)
 
 
+async def test_use_in_another_process_counts() -> None:
+    """Before a session is ended for idleness the store is asked whether others have seen it."""
+    async with clocked(issuer=LONG_TOKENS, config={"session": {"idle": "1h"}}) as (stack, clock):
+        browser = await stack.browser()
+        turn(stack, clock, HOUR + 1)
+        live = the_live(stack)
+        await gate_of(stack).sessions._write(live.session.used(clock() - 5))
+        await gate_of(stack).look_after()
+        assert (await ask(browser, stack)).status == 200
+
+
+async def test_looking_after_leaves_good_sessions_alone(stack: Stack) -> None:
+    """Nothing happens to somebody who is signed in and does nothing."""
+    browser = await stack.browser()
+    handle = browser.cookie("oidcgate")
+    for _ in range(3):
+        await gate_of(stack).look_after()
+    assert (await ask(browser, stack)).status == 200
+    assert browser.cookie("oidcgate") == handle
+
+
 async def test_typing_into_a_terminal_is_use() -> None:
     """A websocket's bytes from the browser keep the session alive."""
     async with clocked(issuer=LONG_TOKENS, config={"session": {"idle": "1h"}}) as (stack, _clock):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oidcgate.stores.redis_address import Login, RedisAddress, parse_redis_url
+from oidcgate.config.redis_address import Login, RedisAddress, parse_redis_url
 
 ACCEPTED = {
     "redis://localhost": RedisAddress("single", (("localhost", 6379),)),

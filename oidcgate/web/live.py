@@ -1,0 +1,84 @@
+"""
+A session in use in this process, and until when it may be used without another look.
+
+Edge by its clock only.
+"""
+
+import json
+import time
+
+from oidcgate.oidc.idtoken import Claims
+from oidcgate.session.lifecycle import SEEN_WINDOW
+from oidcgate.session.session import Session
+from oidcgate.web.grants import SharedGrant
+
+
+class Live:
+    """
+    A session in use in this process.
+
+    Attributes:
+        bearer: the Authorization line of its token.
+        fresh_until: until when it may be used without another look (seconds since the epoch).
+        seen: when a request or a websocket's byte last came.
+        over: why it ended; empty while it goes on.
+        user: how the log names the person, as a JSON string.
+        admitted: whether the person may use the site, as last decided; None = not yet for this token.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_revision",
+        "admitted",
+        "bearer",
+        "checked",
+        "fresh_until",
+        "handle",
+        "over",
+        "seen",
+        "session",
+        "shared",
+        "user",
+    )
+
+    def __init__(self, handle: bytes, session: Session, shared: SharedGrant, now: float) -> None:
+        self.handle = handle
+        self.session = session
+        self.shared = shared
+        self.seen = now
+        self.checked = now
+        self.over = ""
+        self.admitted: bool | None = None
+        self.bearer = shared.bearer
+        self.fresh_until = 0.0
+        self._revision = -1
+        shared.users.add(self)
+        self.user = json.dumps(shared.grant.claims.email or shared.grant.claims.subject)
+
+    def __repr__(self) -> str:
+        return f"<Live {self.session.key[:16]}{' over: ' + self.over if self.over else ''}>"
+
+    @property
+    def claims(self) -> Claims:
+        """Who it is."""
+        return self.shared.grant.claims
+
+    def use(self) -> None:
+        """A websocket's byte came from the browser."""
+        self.seen = time.time()
+
+    def take_over(self) -> None:
+        """Take over what the grant has: another token, and perhaps other groups to judge."""
+        if self.shared.revision != self._revision:
+            self._revision = self.shared.revision
+            self.bearer = self.shared.bearer
+            self.admitted = None
+
+    def refresh(self, now: float) -> None:
+        """Take over what the grant has, and say until when that holds."""
+        self.take_over()
+        shared = self.shared
+        until = min(now + SEEN_WINDOW, shared.usable_until, self.session.ends)
+        if shared.can_renew:
+            until = min(until, shared.due if shared.due > now else now + 1.0)
+        self.fresh_until = until

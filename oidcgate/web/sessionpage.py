@@ -1,0 +1,197 @@
+"""
+``/session``: who am I, how long, from which browsers, with what open; and an end to each of them.
+
+Edge: aiohttp responses. Rules of this file:
+- A person sees and ends their own sessions; members of ``session.admins`` see and end everybody's.
+- A session is named on the page by a part of its store key, which is a hash and opens nothing.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+from aiohttp import web
+
+from oidcgate.session.csrf import is_genuine, masked
+from oidcgate.web import texts
+from oidcgate.web.facts import Inbound
+from oidcgate.web.live import Live
+from oidcgate.web.pages import Action, Page, document_response, redirect
+from oidcgate.web.register import Listed, Register
+from oidcgate.web.sessions import Sessions
+
+NAME_LENGTH = 16  # of a session's name on the page
+ENDED_BY_OWNER = "it was ended from another browser of yours"
+ENDED_BY_ADMIN = "an administrator ended it"
+
+
+def session_name(key: str) -> str:
+    """How a session is called on pages and in lists."""
+    return key.partition(":")[2][:NAME_LENGTH]
+
+
+def span(seconds: float) -> str:
+    """A length of time as people say it."""
+    days, rest = divmod(int(seconds), 86400)
+    hours, minutes = rest // 3600, rest % 3600 // 60
+    counted = [(days, "day"), (hours, "hour"), (0 if days else minutes, "minute")]
+    return " ".join(f"{n} {unit}{'s' if n > 1 else ''}" for n, unit in counted if n) or "less than a minute"
+
+
+def as_json(listed: Listed) -> dict[str, Any]:
+    """A session for programs."""
+    session, claims = listed.session, listed.claims
+    return {
+        "session": session_name(session.key),
+        "subject": claims.subject,
+        "email": claims.email,
+        "groups": list(claims.groups),
+        "site": session.site,
+        "address": session.address,
+        "agent": session.agent,
+        "started": int(session.started),
+        "seen": int(session.seen),
+        "ends": int(session.ends),
+        "open": [{"kind": s.kind, "path": s.path, "since": int(s.since)} for s in listed.streams],
+    }
+
+
+class SessionPage:
+    """
+    Shows and ends sessions.
+
+    Args:
+        admins: groups whose members see everybody's.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        register: Register,
+        *,
+        admins: Sequence[str],
+        prefix: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._sessions = sessions
+        self._register = register
+        self._admins = frozenset(admins)
+        self._prefix = prefix
+        self._clock = clock
+
+    def is_admin(self, live: Live) -> bool:
+        """Whether somebody may see everybody's sessions."""
+        return bool(self._admins & set(live.claims.groups))
+
+    async def show(self, inbound: Inbound) -> web.Response:
+        """GET: the list."""
+        live = inbound.live
+        if live is None:
+            return redirect(f"{inbound.facts.site.origin}{self._prefix}/start?rd={self._prefix}%2Fsession")
+        everybody = inbound.target.partition("?")[2] == "everybody" and self.is_admin(live)
+        found = await (self._register.everybody() if everybody else self._register.of_grant(live.session.grant_key))
+        return document_response(texts.SESSION_PAGE[0], self._body(live, found, everybody=everybody))
+
+    def _body(self, live: Live, found: Sequence[Listed], *, everybody: bool) -> str:
+        token = masked(live.session.csrf, secrets.token_bytes(16))
+        claims, now = live.claims, self._clock()
+        facts = [("Signed in as", claims.email or claims.subject)]
+        if claims.groups:
+            facts.append(("Groups", ", ".join(claims.groups)))
+        facts.append(("This session ends in", span(live.session.ends - now)))
+        rows = "".join(self._row(one, live, token, everybody=everybody) for one in found)
+        actions = [Action(texts.OPEN, "/"), Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", quiet=True)]
+        others = [one for one in found if one.session.key != live.session.key]
+        if others and not everybody:
+            fields = (("csrf", token), ("end", "others"))
+            actions.append(Action(texts.END_OTHERS, f"{self._prefix}/session", quiet=True, fields=fields))
+        if self.is_admin(live):
+            label, where = (texts.MINE, "") if everybody else (texts.EVERYBODY, "?everybody")
+            actions.append(Action(label, f"{self._prefix}/session{where}", quiet=True))
+        return (
+            f"<h1>{escape(texts.SESSION_PAGE[0])}</h1>"
+            + "<dl>"
+            + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+            + f"</dl><h2>{escape(texts.ALL_BROWSERS if everybody else texts.MY_BROWSERS)}</h2>"
+            + f'<ul class="list">{rows}</ul>'
+            + f'<div class="actions">{"".join(action.html() for action in actions)}</div>'
+        )
+
+    def _row(self, listed: Listed, live: Live, token: str, *, everybody: bool) -> str:
+        session, now = listed.session, self._clock()
+        mine = session.key == live.session.key
+        title = "This browser" if mine else short_agent(session.agent)
+        who = f"{listed.claims.email or listed.claims.subject} · " if everybody else ""
+        times = f"signed in {span(now - session.started)} ago · seen {span(now - session.seen)} ago"
+        details = f"{who}{session.address} · {times}"
+        streams = "".join(
+            f"<li>{escape(stream.kind)} {escape(stream.path)}, open for {escape(span(now - stream.since))}</li>"
+            for stream in listed.streams
+        )
+        button = ""
+        if not mine:
+            fields = (("csrf", token), ("end", session_name(session.key)))
+            button = Action(texts.END, f"{self._prefix}/session", quiet=True, fields=fields).html()
+        return (
+            f"<li><div><strong>{escape(title)}</strong><span>{escape(details)}</span>"
+            + (f"<ul>{streams}</ul>" if streams else "")
+            + f"</div>{button}</li>"
+        )
+
+    async def end(self, inbound: Inbound, fields: dict[str, str]) -> web.Response:
+        """POST: end one session, or all but this one."""
+        live = inbound.live
+        if live is None or not is_genuine(fields.get("csrf", ""), live.session.csrf):
+            again = [Action(texts.TRY_AGAIN, f"{self._prefix}/session")]
+            return Page(texts.FORM_OLD, texts.NOTHING_CHANGED, actions=again).response(403)
+        own = await self._register.of_grant(live.session.grant_key)
+        wanted = fields.get("end", "")
+        if wanted == "others":
+            for one in own:
+                if one.session.key != live.session.key:
+                    await self._sessions.end_key(one.session.key, ENDED_BY_OWNER)
+        else:
+            await self._end_one(live, own, wanted)
+        return redirect(f"{inbound.facts.site.origin}{self._prefix}/session", status=303)
+
+    async def _end_one(self, live: Live, own: Sequence[Listed], name: str) -> None:
+        for one in own:
+            if session_name(one.session.key) == name:
+                await self._sessions.end_key(one.session.key, ENDED_BY_OWNER)
+                return
+        if self.is_admin(live):
+            await self.end_by_name(name)
+
+    async def end_by_name(self, name: str) -> bool:
+        """
+        End anybody's session; whether there was one.
+
+        Raises:
+            StoreUnavailable: nobody can tell.
+        """
+        if len(name) != NAME_LENGTH:
+            return False
+        keys = await self._sessions.keys_by_name(name)
+        return any([await self._sessions.end_key(key, ENDED_BY_ADMIN) for key in keys])
+
+
+BROWSERS = ("Firefox", "Edg", "OPR", "Chrome", "Safari", "curl")
+SYSTEMS = (
+    ("Windows", "Windows"),
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
+def short_agent(agent: str) -> str:
+    """What a User-Agent means, in two words; its own text is long and says little."""
+    browser = next((name for name in BROWSERS if name in agent), "")
+    names = {"Edg": "Edge", "OPR": "Opera"}
+    system = next((shown for mark, shown in SYSTEMS if mark in agent), "")
+    if not browser:
+        return "Another browser"
+    return f"{names.get(browser, browser)}{f' on {system}' if system else ''}"
