@@ -34,6 +34,9 @@ class OidcgateError(Exception):
     public = "Something went wrong in the gate."
 
 
+CLIENT_ERRORS = frozenset({"invalid_client", "unauthorized_client"})
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong with the configuration: where (a YAML path such as ``sites[0].url``) and what."""
@@ -107,15 +110,16 @@ class TokenError(ProviderError):
     """
     The token endpoint refused (RFC 6749 §5.2).
 
-    ``final`` says that asking again with the same grant is pointless: any 400 or 401. Dex names a dead refresh
-    token ``invalid_request``, so the code alone does not decide.
+    ``final`` says that asking again with the same grant is pointless: any 400, since Dex names a dead refresh token
+    ``invalid_request``. A client that the issuer does not know (§5.2, ``invalid_client``) is the operator's mistake:
+    put right, the same grant works again.
     """
 
     def __init__(self, error: str, *, status_seen: int) -> None:
         super().__init__(f"token endpoint: {error} (HTTP {status_seen})")
         self.error = error
         self.status_seen = status_seen
-        self.final = status_seen in (400, 401)
+        self.final = status_seen == 400 and error not in CLIENT_ERRORS
 
 
 class SessionError(OidcgateError):

@@ -177,6 +177,16 @@ class Downstream(RequestHandler):
         elif not self._force_close:
             self._head_pending(len(data))
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way, or waits for its turn."""
+        return bool(
+            self.writer_of_reply is not None
+            or self._quick_message is not None
+            or self._current_request is not None
+            or self._messages
+        )
+
     def _is_idle(self) -> bool:
         """Whether aiohttp's loop waits for the next request and nothing is queued, under way or half read."""
         waiter = self._waiter

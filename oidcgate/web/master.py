@@ -225,10 +225,10 @@ class Master:
             self._children.append(successor)
             return
 
-    async def _dismiss(self, child: Child, drain: float) -> None:
+    async def _dismiss(self, child: Child, drain: float, *, patient: bool = False) -> None:
         """Let a worker finish its requests, then end; one that does not is killed."""
         child.wanted = False
-        child.channel.tell(say="stop", drain=drain)
+        child.channel.tell(say="stop", drain=drain, patient=patient)
         try:
             await asyncio.wait_for(child.process.wait(), drain + 10.0)
         except TimeoutError:
@@ -259,7 +259,7 @@ class Master:
         await self._listen_admin(config)
         log.info("reloaded; the old workers drain")
         for child in old:
-            self._spawn(self._dismiss(child, DRAIN), f"drain {child.process.pid}")
+            self._spawn(self._dismiss(child, DRAIN, patient=True), f"drain {child.process.pid}")
 
     async def _watch(self) -> None:
         """Certificates, keys and CA files that change on disk reload the workers, as SIGHUP does."""

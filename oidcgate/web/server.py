@@ -14,7 +14,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from oidcgate.config.model import Config
 from oidcgate.config.redis_address import parse_redis_url
 from oidcgate.errors import ConfigError, OidcgateError, Problem, ProviderError, StoreUnavailable
 from oidcgate.net.downstream import Downstream, DownstreamServer
+from oidcgate.net.tunnel import GRACE
 from oidcgate.policy import admits
 from oidcgate.proxy.forwarded import parse_networks
 from oidcgate.session.lifecycle import Limits
@@ -57,6 +58,7 @@ TICK = 1.0  # seconds between looks at what is over, due or overdue
 DRAIN = 30.0  # seconds that requests under way may take at the end
 BACKLOG = 2048
 TLS_HANDSHAKE = 10.0  # seconds
+IDLE_SHARE = 0.04  # of the drain, for requests that are on their way: a second of 25
 SESSION_OVER = 4001  # websocket close code, RFC 6455 §7.4.2: for private use
 GOING_AWAY = 1012  # service restart (IANA WebSocket close codes)
 WARM_UP_PAUSE = 5.0  # seconds between tries to reach the providers at the start
@@ -323,21 +325,30 @@ class GateServer:
 
     # The end.
 
-    async def stop(self, *, drain: float = DRAIN) -> None:
+    async def stop(self, *, drain: float = DRAIN, patient: bool = False) -> None:
         """
-        Stop listening, let requests under way finish, close websockets with a reason, then everything else.
+        Stop listening, let what is under way finish, close websockets with a reason, then everything else.
 
         Args:
             drain: seconds that may take.
+            patient: somebody else serves on: websockets and idle connections are left alone until ``drain`` is over,
+                and leave by themselves with the next reply.
         """
         self.gate.draining = True
         self.quick.is_open = False
         for listener in self._listeners:
             listener.close()
-        for connection in self.connections():
-            if connection.tunnel is not None and connection.writer_of_reply is not None:
-                connection.writer_of_reply.end(GOING_AWAY, "the gate restarts")
-        await self._drain(drain)
+        deadline = time.monotonic() + drain
+        if patient:
+            await self._until(deadline, lambda: not self.connections())
+        else:
+            self._end_websockets()
+            # A request may be on its way on a connection that looks idle: it still gets its answer.
+            await self._until(time.monotonic() + drain * IDLE_SHARE, lambda: not self.connections())
+            self.downstream.pre_shutdown()
+            await self._until(deadline, self._is_idle)
+        if self._end_websockets():
+            await self._until(time.monotonic() + GRACE + 0.5, self._is_idle)
         await self.downstream.shutdown(timeout=1.0)
         for task in list(self._tasks):
             task.cancel()
@@ -351,11 +362,20 @@ class GateServer:
         await self.store.close()
         self.access_log.flush()
 
-    async def _drain(self, most: float) -> None:
-        deadline = time.monotonic() + most
-        self.downstream.pre_shutdown()
-        # Polled, at the end only: an event would cost every request.
-        while time.monotonic() < deadline and any(c.writer_of_reply is not None for c in self.connections()):  # noqa: ASYNC110
+    def _end_websockets(self) -> bool:
+        """Whether there was one."""
+        tunnels = [c.writer_of_reply for c in self.connections() if c.tunnel is not None and c.writer_of_reply]
+        for tunnel in tunnels:
+            tunnel.end(GOING_AWAY, "the gate restarts")
+        return bool(tunnels)
+
+    def _is_idle(self) -> bool:
+        return not any(connection.is_busy for connection in self.connections())
+
+    @staticmethod
+    async def _until(deadline: float, condition: Callable[[], bool]) -> None:
+        """Polled, at the end only: an event would cost every request."""
+        while time.monotonic() < deadline and not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 

@@ -57,7 +57,7 @@ class Worker:
             case "start":
                 return await self._start(message["config"])
             case "stop":
-                await self._stop(message["drain"])
+                await self._stop(message["drain"], patient=message.get("patient", False))
                 return {}
             case "figures" if self._gate is not None:
                 return {"figures": await self._gate.figures()}
@@ -90,9 +90,9 @@ class Worker:
         gc.set_threshold(*GC_THRESHOLDS)
         return {"ready": True}
 
-    async def _stop(self, drain: float) -> None:
+    async def _stop(self, drain: float, *, patient: bool) -> None:
         if self._gate is not None:
-            await self._gate.stop(drain=drain)
+            await self._gate.stop(drain=drain, patient=patient)
         self._ended.set()
 
 

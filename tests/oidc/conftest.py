@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from tests.oidc.smith import CLIENT, ISSUER, NOW, Smith
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.oidc.smith import CLIENT, ISSUER, NOW
 
 from oidcgate.errors import InvalidIdToken
 from oidcgate.oidc.claims import Claims, Expected, check_claims
+from tests.oidc.smith import CLIENT, ISSUER, NOW
 
 EXPECTED = Expected(
     issuer=ISSUER,

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.oidc.smith import CLIENT, ISSUER, NOW, Smith, b64
 
 from oidcgate.errors import InvalidIdToken
 from oidcgate.oidc.idtoken import Claims, Expected, TokenHeader, header_of, verify, verify_refreshed
 from oidcgate.oidc.keyset import Key, parse_keyset
+from tests.oidc.smith import CLIENT, ISSUER, NOW, Smith, b64
 
 EXPECTED = Expected(
     issuer=ISSUER,

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from tests.oidc.smith import Smith
 
 from oidcgate.errors import InvalidMetadata
 from oidcgate.oidc.keyset import KeySet, parse_keyset
+from tests.oidc.smith import Smith
 
 FAMILIES = {
     "rsa": ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],

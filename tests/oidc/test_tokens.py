@@ -176,7 +176,7 @@ def test_garbage_with_200(body: bytes, content_type: str) -> None:
     ("status", "body", "error", "final"),
     [
         pytest.param(400, b'{"error":"invalid_request"}', "invalid_request", True, id="dex-dead-refresh-token"),
-        pytest.param(401, b'{"error":"invalid_client"}', "invalid_client", True, id="wrong-secret"),
+        pytest.param(401, b'{"error":"invalid_client"}', "invalid_client", False, id="wrong-secret"),
         pytest.param(500, b'{"error":"server_error"}', "server_error", False, id="dex-expired-code"),
         pytest.param(503, b"<html>", "invalid_reply", False, id="a-page"),
         pytest.param(400, b'{"error":"a\\nb"}', "invalid_reply", True, id="newline"),
@@ -190,7 +190,7 @@ def test_garbage_with_200(body: bytes, content_type: str) -> None:
     ],
 )
 def test_refusal(status: int, body: bytes, error: str, final: bool) -> None:
-    """The code is cleaned; the status decides whether it is final (RFC 6749 §5.2, facts C4)."""
+    """The code is cleaned; a 400 is final, but for an unknown client, which the operator can put right (RFC 6749 §5.2)."""
     with pytest.raises(TokenError) as caught:
         parse_token_reply(status, JSON, body, need_id_token=True)
     assert (caught.value.error, caught.value.status_seen, caught.value.final) == (error, status, final)

@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from redis import Redis
 
+from oidcgate.config.redis_address import parse_redis_url
 from oidcgate.errors import StoreUnavailable
 from oidcgate.session.store import ABSENT
 from oidcgate.stores import redis_notices
 from oidcgate.stores.redis import RedisStore
-from oidcgate.config.redis_address import parse_redis_url
 from tests.stores.test_contract import *  # noqa: F403 - each of its tests, with the store below
 from tests.support.redis import PATIENCE, Cluster, RedisServer, clustered, server, synchronised, watched
 

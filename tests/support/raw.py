@@ -1,6 +1,7 @@
 """Bytes on a wire: send exactly these, read exactly what comes."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 
 LIMIT = 15.0  # seconds after which a test is stuck
@@ -94,10 +95,8 @@ class Wire:
     async def close(self) -> None:
         """Hang up."""
         self.writer.close()
-        try:
+        with contextlib.suppress(ConnectionError, OSError):
             await self.writer.wait_closed()
-        except (ConnectionError, OSError):
-            pass
 
 
 async def connect(port: int, host: str = "127.0.0.1", **options: object) -> Wire:
