@@ -34,7 +34,7 @@ def session_key(handle: bytes) -> str:
 
 
 def sid_key(issuer: str, client_id: str, sid: str) -> str:
-    """The store's key for the issuer's own name of a login (OIDC Back-Channel Logout §2.4); a hash, as others are."""
+    """Where the store says whose a login is, by the issuer's name of it (OIDC Back-Channel Logout §2.4); a hash."""
     named = json.dumps([issuer, client_id, sid]).encode()
     return "sid:" + hashlib.sha256(named).hexdigest()
 

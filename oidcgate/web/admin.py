@@ -53,7 +53,8 @@ def is_allowed(request: web.Request, token: Token) -> bool:
     """Whether a request carries the admin token; an unusable token file allows nobody."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     try:
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token().encode())
+        sent = given.strip().encode("utf-8", "surrogateescape")
+        return scheme.lower() == "bearer" and hmac.compare_digest(sent, token().encode())
     except UnusableSecret:
         return False
 

@@ -6,6 +6,7 @@ Edge: aiohttp responses. Rules of this file (OIDC Back-Channel Logout 1.0):
 - Unknown sessions are no error: they are gone, which is what was asked for.
 """
 
+import asyncio
 import hashlib
 import logging
 from urllib.parse import parse_qsl
@@ -16,8 +17,7 @@ from oidcgate.errors import InvalidIdToken
 from oidcgate.net.provider import Provider
 from oidcgate.oidc.backchannel import LogoutToken
 from oidcgate.session.grant import grant_key
-from oidcgate.session.session import sid_key
-from oidcgate.session.store import ABSENT, Store
+from oidcgate.session.store import Store
 from oidcgate.web.facts import Inbound
 from oidcgate.web.pages import json_response
 from oidcgate.web.providers import Providers
@@ -26,6 +26,7 @@ from oidcgate.web.sessions import Sessions
 log = logging.getLogger("oidcgate.backchannel")
 
 MOST_BODY = 128 * 1024  # bytes
+BODY_TIME = 10.0  # seconds for one to arrive
 FORM = b"application/x-www-form-urlencoded"
 REASON = "the identity provider ended the login"
 
@@ -54,22 +55,23 @@ class BackchannelLogout:
         except InvalidIdToken as error:
             log.warning("a logout token was refused: %s", error)
             return refused("the logout token was not accepted")
-        if not await self._is_first(provider, token):
+        used = self._used_key(provider, token)
+        if await self._store.get(used) is not None:
             return refused("the logout token was used before")
         count = await self._end(provider, token)
+        # Marked only now: when the store fails halfway, the issuer may try again with the same token.
+        life = max(60.0, token.expires - provider.now() + 60.0)
+        await self._store.put(used, b"1", life=life)
         log.info("the provider ended %d sessions", count)
         return web.Response(status=200)
 
-    async def _is_first(self, provider: Provider, token: LogoutToken) -> bool:
-        named = hashlib.sha256(f"{provider.issuer}\n{token.jti}".encode()).hexdigest()
-        life = max(60.0, token.expires - provider.now() + 60.0)
-        return await self._store.put(f"jti:{named}", b"1", life=life, expected=ABSENT) is not None
+    def _used_key(self, provider: Provider, token: LogoutToken) -> str:
+        return "jti:" + hashlib.sha256(f"{provider.issuer}\n{token.jti}".encode()).hexdigest()
 
     async def _end(self, provider: Provider, token: LogoutToken) -> int:
-        """The session that ``sid`` names, or all of a person's when it names none."""
+        """The sessions of the login that ``sid`` names, or all of a person's when it names none."""
         if token.sid is not None:
-            stored = await self._store.get(sid_key(provider.issuer, provider.client_id, token.sid))
-            keys = [stored.value.decode("ascii")] if stored is not None else []
+            keys = await self._sessions.keys_of_login(provider.issuer, provider.client_id, token.sid)
         else:
             assert token.subject is not None
             keys = await self._sessions.keys_of(grant_key(provider.issuer, provider.client_id, token.subject))
@@ -82,7 +84,11 @@ async def logout_token(inbound: Inbound) -> str | None:
     kind = next((v for n, v in request.raw_headers if n.lower() == b"content-type"), b"")
     if kind.partition(b";")[0].strip().lower() != FORM or head.chunked or head.length > MOST_BODY:
         return None
-    body = await request.content.read(-1)
+    try:
+        async with asyncio.timeout(BODY_TIME):
+            body = await request.content.read(-1)
+    except (OSError, web.RequestPayloadError):  # too slow, or gone
+        return None
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=20)
     except ValueError:

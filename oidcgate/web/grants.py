@@ -48,6 +48,10 @@ SEND_MARGIN = 1.0  # seconds before exp when a token counts as gone: it must sti
 MOST_MARGIN_SHARE = 10  # ... but at most this part of a short token's life
 
 
+class Paused(ProviderUnreachable):
+    """Another process has just failed to renew the grant."""
+
+
 class GrantUser(Protocol):
     """A session that uses a grant."""
 
@@ -280,13 +284,21 @@ class Grants:
         try:
             await self._renew_with_lease(shared)
             shared.failures, shared.failure = 0, None
-        except (ProviderError, StoreUnavailable) as error:
-            shared.failures += 1
+        except Paused as error:
             shared.failure = error
-            pause = backoff(shared.failures, self._jitter())
-            shared.next_try = self._clock() + pause
-            await self._let_pause(shared.grant.key, pause)
+            shared.next_try = self._clock() + backoff(1, self._jitter())  # the pause is its maker's: look again soon
+        except (ProviderError, StoreUnavailable) as error:
+            shared.failure = error
+            if isinstance(error, StoreUnavailable):
+                self._back_off(shared)
             log.warning("renewal failed, the session goes on with the token it has: %s", error)
+
+    def _back_off(self, shared: SharedGrant) -> float:
+        """Count a failure; the seconds until the next try."""
+        shared.failures += 1
+        pause = backoff(shared.failures, self._jitter())
+        shared.next_try = self._clock() + pause
+        return pause
 
     async def _renew_with_lease(self, shared: SharedGrant) -> None:
         key = shared.grant.key
@@ -296,13 +308,18 @@ class Grants:
             return
         async with lease:
             if await self._store.get(f"{PAUSE}:{key}") is not None:
-                raise ProviderUnreachable("another process has just failed to renew this grant")
-            await self._renew_alone(shared)
+                raise Paused("another process has just failed to renew this grant")
+            try:
+                await self._renew_alone(shared)
+            except ProviderError:
+                # Said while the lease is held: who waits for it would try at once what has just failed.
+                await self._let_pause(key, self._back_off(shared))
+                raise
 
     async def _let_pause(self, key: str, seconds: float) -> None:
         """A failure counts for every process: else each would try in turn."""
         with contextlib.suppress(StoreUnavailable):
-            await self._store.put(f"{PAUSE}:{key}", b"1", life=seconds, expected=ABSENT)
+            await self._store.put(f"{PAUSE}:{key}", b"1", life=seconds)
 
     async def _follow(self, shared: SharedGrant, lease: Lease) -> None:
         """Somebody else holds the lease: adopt what they store, or try when the lease is gone."""

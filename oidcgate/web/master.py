@@ -24,7 +24,7 @@ from typing import Any
 from aiohttp import web
 
 from oidcgate.config.addresses import Listen, parse_listen
-from oidcgate.config.model import Config
+from oidcgate.config.model import Admin, Config
 from oidcgate.errors import ConfigError, OidcgateError, Problem, StoreUnavailable
 from oidcgate.web.admin import admin_app, token_reader
 from oidcgate.web.control import Channel, Message
@@ -69,7 +69,9 @@ class Master:
         self._children: list[Child] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._admin: web.AppRunner | None = None
-        self._admin_wanted: Listen | None = None
+        self._admin_wanted: Admin | None = None
+        self._stamps: dict[str, int] = {}
+        self._reloading = asyncio.Lock()
         self._stopping = False
         self._end = asyncio.Event()
         self.admin_address: Listen | None = None
@@ -99,9 +101,11 @@ class Master:
     async def _begin(self, config: Config) -> None:
         await prepare(config)
         self._listen(config)
+        self._stamps = file_stamps(config)
         self._children = await self._generation(config)
         self._config = config
         await self._listen_admin(config)
+        self._look_after(self._children, config)
         self._spawn(self._watch(), "watch files")
         where = ", ".join(self.addresses())
         log.info("listening on %s for %s", where, ", ".join(site.url for site in config.sites))
@@ -137,7 +141,7 @@ class Master:
         return found
 
     def _listen(self, config: Config) -> None:
-        """Open what is newly wanted; what is no longer wanted is closed by ``_forget``."""
+        """Open what is newly wanted; what is not wanted (any more) is closed by ``_forget``."""
         count = worker_count(config)
         for text in config.listen:
             listen = parse_listen(text)
@@ -145,17 +149,21 @@ class Master:
             wanted = 1 if listen.path else count
             try:
                 while len(sockets) < wanted:
-                    sockets.append(listening(listen, sockets, shared=count > 1))
+                    sockets.append(listening(listen, sockets))
             except OSError as error:
                 raise ConfigError([Problem("listen", f"{text}: {error.strerror or error}")]) from None
 
-    def _forget(self, config: Config) -> None:
-        for text in [text for text in self._sockets if text not in config.listen]:
+    def _forget(self) -> None:
+        assert self._config is not None
+        for text in [text for text in self._sockets if text not in self._config.listen]:
             for sock in self._sockets.pop(text):
                 sock.close()
 
     def _sockets_of(self, config: Config, index: int) -> list[socket.socket]:
-        return [self._sockets[text][min(index, len(self._sockets[text]) - 1)] for text in config.listen]
+        """Every socket has its worker, also those of a time with more workers: the kernel goes on giving to each."""
+        count = worker_count(config)
+        mine = [self._sockets[text][index::count] or self._sockets[text] for text in config.listen]
+        return [sock for sockets in mine for sock in sockets]
 
     # Workers.
 
@@ -200,8 +208,11 @@ class Master:
         if not (answer or {}).get("ready"):
             await self._dismiss(child, 0.0)
             raise _failure(answer or {})
-        self._spawn(self._wait_for(child, config), f"wait for {process.pid}")
         return child
+
+    def _look_after(self, children: list[Child], config: Config) -> None:
+        for child in children:
+            self._spawn(self._wait_for(child, config), f"wait for {child.process.pid}")
 
     async def _wait_for(self, child: Child, config: Config) -> None:
         """Replace a worker that died although it was wanted."""
@@ -221,8 +232,12 @@ class Master:
                 log.error("a worker could not be started: %s", error)
                 child.started = time.monotonic()
                 continue
+            if self._config is not config:  # a reload was faster
+                await self._dismiss(successor, 0.0)
+                return
             successor.pause = pause
             self._children.append(successor)
+            self._look_after([successor], config)
             return
 
     async def _dismiss(self, child: Child, drain: float, *, patient: bool = False) -> None:
@@ -242,66 +257,77 @@ class Master:
 
     async def reload(self) -> None:
         """A new generation from the configuration as it is now; what is wrong with it is said, and nothing changes."""
+        async with self._reloading:
+            try:
+                await self._reload()
+            except ConfigError as error:
+                for problem in error.problems:
+                    log.error("reload refused: %s", problem)
+            except OidcgateError as error:
+                log.error("reload refused: %s", error)
+            self._forget()
+
+    async def _reload(self) -> None:
+        config = self._load()
+        stamps = file_stamps(config)
+        await prepare(config)
+        self._listen(config)
+        children = await self._generation(config)
         try:
-            config = self._load()
-            await prepare(config)
-            self._listen(config)
-            children = await self._generation(config)
-        except ConfigError as error:
-            for problem in error.problems:
-                log.error("reload refused: %s", problem)
-            return
-        except OidcgateError as error:
-            log.error("reload refused: %s", error)
-            return
-        old, self._children, self._config = self._children, children, config
-        self._forget(config)
-        await self._listen_admin(config)
+            await self._listen_admin(config)
+        except ConfigError:
+            await asyncio.gather(*(self._dismiss(child, 0.0) for child in children))
+            raise
+        old, self._children, self._config, self._stamps = self._children, children, config, stamps
+        self._look_after(children, config)
         log.info("reloaded; the old workers drain")
         for child in old:
             self._spawn(self._dismiss(child, DRAIN, patient=True), f"drain {child.process.pid}")
 
     async def _watch(self) -> None:
         """Certificates, keys and CA files that change on disk reload the workers, as SIGHUP does."""
-        stamps = file_stamps(self._config)
         while True:
             await asyncio.sleep(WATCH)
             now = file_stamps(self._config)
-            if now != stamps:
+            if now != self._stamps:
                 log.info("a certificate or key changed on disk")
+                self._stamps = now  # what changes from now on calls for another reload, also when this one is refused
                 await self.reload()
-                stamps = file_stamps(self._config)
 
     # The admin listener.
 
     async def _listen_admin(self, config: Config) -> None:
-        wanted = parse_listen(config.admin.listen) if config.admin is not None else None
-        if self._admin is not None and wanted == self._admin_wanted:
+        """The admin listener of a configuration in place of the one before, which stays when that cannot be had."""
+        wanted, before = config.admin, self._admin
+        if wanted == self._admin_wanted:
             return
-        if self._admin is not None:
-            await self._admin.cleanup()
-            self._admin = None
+        if before is not None and wanted is not None and wanted.listen == getattr(self._admin_wanted, "listen", None):
+            await before.cleanup()  # only the token's file has changed
+        self._admin = await self._admin_on(wanted) if wanted is not None else None
         self._admin_wanted = wanted
-        if wanted is None:
-            return
-        token_file = config.admin.token_file if config.admin is not None else None
-        app = admin_app(
-            readiness=self._readiness, figures=self._figures, token=token_reader(token_file), sessions=self._sessions
-        )
-        self._admin = web.AppRunner(app, access_log=None)
-        await self._admin.setup()
+        if before is not None:
+            await before.cleanup()
+
+    async def _admin_on(self, admin: Admin) -> web.AppRunner:
+        listen = parse_listen(admin.listen)
+        token = token_reader(admin.token_file)
+        app = admin_app(readiness=self._readiness, figures=self._figures, token=token, sessions=self._sessions)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
         site: web.BaseSite
-        if wanted.path:
-            remove_stale_socket(Path(wanted.path))
-            site = web.UnixSite(self._admin, wanted.path)
+        if listen.path:
+            remove_stale_socket(Path(listen.path))
+            site = web.UnixSite(runner, listen.path)
         else:
-            site = web.TCPSite(self._admin, wanted.host, wanted.port)
+            site = web.TCPSite(runner, listen.host, listen.port)
         try:
             await site.start()
         except OSError as error:
-            raise ConfigError([Problem("admin.listen", f"{wanted}: {error.strerror or error}")]) from None
-        self.admin_address = wanted if wanted.path else Listen(wanted.host, self._admin.addresses[0][1])
+            await runner.cleanup()
+            raise ConfigError([Problem("admin.listen", f"{listen}: {error.strerror or error}")]) from None
+        self.admin_address = listen if listen.path else Listen(listen.host, runner.addresses[0][1])
         log.info("admin on %s", self.admin_address)
+        return runner
 
     async def _readiness(self) -> dict[str, str | None]:
         """What each worker misses, by name; the first that misses something speaks for all."""
@@ -349,9 +375,9 @@ def worker_count(config: Config) -> int:
     return len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
 
 
-def listening(listen: Listen, others: list[socket.socket], *, shared: bool) -> socket.socket:
+def listening(listen: Listen, others: list[socket.socket]) -> socket.socket:
     """
-    A listening socket; further ones of an address share its port.
+    A listening socket; further ones of an address share its port, perhaps only after a reload with more workers.
 
     Raises:
         OSError: the address cannot be used.
@@ -365,10 +391,10 @@ def listening(listen: Listen, others: list[socket.socket], *, shared: bool) -> s
         return sock
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     port = others[0].getsockname()[1] if others else listen.port
-    if shared and not others and port:
+    if not others and port:
         # SO_REUSEPORT would quietly share the port with another gate: look first whether it is free.
         socket.create_server((listen.host, port), family=family).close()
-    sock = socket.create_server((listen.host, port), family=family, reuse_port=shared, backlog=BACKLOG)
+    sock = socket.create_server((listen.host, port), family=family, reuse_port=True, backlog=BACKLOG)
     sock.setblocking(False)
     return sock
 

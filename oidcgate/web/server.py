@@ -255,24 +255,18 @@ class GateServer:
             site.pools.sweep(now)
         open_now = {id(c.live) for c in self.connections() if c.live is not None and c.writer_of_reply is not None}
         await self.sessions.sweep(lambda live: id(live) in open_now)
-        self._end_those_not_admitted()
+        self._end_belated()
         for guard in self.gate.guards.values():
             await guard.look_again()
         with contextlib.suppress(StoreUnavailable):
             await self.register.publish(self.connections())
 
-    def _end_those_not_admitted(self) -> None:
-        """A renewal may have taken somebody's group away: what is open ends, as what comes next is refused."""
-        access = {site.origin: site.config.access for site in self.sites}
+    def _end_belated(self) -> None:
+        """What was being opened while its session ended was not there yet to be closed."""
         for connection in self.connections():
-            live: Live | None = connection.live
-            writer = connection.writer_of_reply
-            if live is None or writer is None or live.session.site not in access:
-                continue
-            if live.admitted is None:
-                live.admitted = admits(access[live.session.site], live.claims)
-            if not live.admitted:
-                writer.end(SESSION_OVER, "This site is not open to your account any more")
+            live, writer = connection.live, connection.writer_of_reply
+            if live is not None and writer is not None and live.over:
+                writer.end(SESSION_OVER, f"Session ended: {live.over}")
 
     async def _warm_up(self) -> None:
         """The gate starts without its providers and keeps knocking."""

@@ -34,7 +34,7 @@ def session_name(key: str) -> str:
 
 def span(seconds: float) -> str:
     """A length of time as people say it."""
-    days, rest = divmod(int(seconds), 86400)
+    days, rest = divmod(max(0, int(seconds)), 86400)  # clocks of two machines differ
     hours, minutes = rest // 3600, rest % 3600 // 60
     counted = [(days, "day"), (hours, "hour"), (0 if days else minutes, "minute")]
     return " ".join(f"{n} {unit}{'s' if n > 1 else ''}" for n, unit in counted if n) or "less than a minute"

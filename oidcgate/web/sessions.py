@@ -71,15 +71,18 @@ class Sessions:
         live = self._lives.get(handle) or await self._load(handle)
         if live is None:
             return None
-        now = self._clock()
-        if now - live.checked >= SEEN_WINDOW and not await self._still_there(live, now):
+        asked = self._clock()
+        if asked - live.checked >= SEEN_WINDOW and not await self._still_there(live, asked):
             return None
+        now = self._clock()  # a store that is away takes its time, in which a token may run out
         if self._is_over(live, now):
             await self.end(live, "it was not used for too long, or reached its longest life")
             return None
         live.seen = now
         if not await self._ensure_token(live, now):
             await self.end(live, "its tokens could not be renewed")
+            return None
+        if live.over:  # somebody ended it while we looked
             return None
         live.refresh(now)
         return live
@@ -206,7 +209,7 @@ class Sessions:
         await self._write(session)
         if claims.sid is not None:  # the issuer may end the login by this name alone
             index = sid_key(issuer, client_id, claims.sid)
-            await self._store.put(index, key.encode(), life=self._limits.lifetime)
+            await self._store.put(index, shared.grant.key.encode(), life=self._limits.lifetime)
         for other in surplus:
             await self.end_key(other, "the same person signed in from too many browsers")
         live = self._lives[handle] = Live(handle, session, shared, now)
@@ -253,6 +256,18 @@ class Sessions:
         shared = await self._grants.load(grant_key)
         return [] if shared is None else [key for key, _ in shared.grant.sessions]
 
+    async def keys_of_login(self, issuer: str, client_id: str, sid: str) -> list[str]:
+        """
+        The keys of the sessions of one login at the issuer: a browser may have one on each site, and some more.
+
+        Raises:
+            StoreUnavailable: nobody can tell.
+        """
+        stored = await self._store.get(sid_key(issuer, client_id, sid))
+        keys = await self.keys_of(stored.value.decode("ascii")) if stored is not None else []
+        read = [await self.read(key) for key in keys]
+        return [session.key for session in read if session is not None and session.sid == sid]
+
     async def keys_by_name(self, name: str) -> list[str]:
         """
         The keys of sessions that a list calls so.
@@ -270,8 +285,9 @@ class Sessions:
             for live in [live for live in self._lives.values() if live.session.key == key]:
                 self._drop(live, reason)
         elif not message:
+            before = self._clock() - SEEN_WINDOW  # due to be looked at, yet seen not long ago: see _still_there
             for live in self._lives.values():
-                live.checked = live.fresh_until = 0.0
+                live.fresh_until, live.checked = 0.0, min(live.checked, before)
 
     def _drop(self, live: Live, reason: str) -> None:
         self._lives.pop(live.handle, None)
@@ -312,5 +328,5 @@ class Sessions:
         live.take_over()
         if live.admitted is None:
             live.admitted = self._admits(live)
-            if not live.admitted:
-                self._on_end(live, "your account may no longer use this site")
+        if not live.admitted:
+            self._on_end(live, "your account may no longer use this site")

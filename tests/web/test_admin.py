@@ -1,13 +1,17 @@
 """Probes and figures, on a listener of their own."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from oidcgate.web.sessionpage import ENDED_BY_ADMIN, session_name
 from tests.support.browser import Browser
 from tests.support.raw import Reply, connect, fetch, request
 from tests.support.stack import Stack
-from tests.web.steps import ask, gate_of, intercept_store, quick_stack
+from tests.web.steps import ask, gate_of, intercept_store, lives, quick_stack, the_live
+from tests.web.test_sessions import closed_with, open_websocket
 
 ADMIN = {"admin": {"listen": "127.0.0.1:0"}}
 
@@ -116,3 +120,132 @@ async def test_a_dead_client_of_the_admin_listener_disturbs_nobody() -> None:
         await wire.send(b"GET /metrics HTT")
         assert (await probe(stack, "/livez")).status == 200
         await wire.close()
+
+
+# Everybody's sessions, for programs
+
+TOKEN = "an-admin-token"
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    """A private file with the token in it."""
+    path = tmp_path / "admin-token"
+    path.touch(0o600)
+    path.write_text(TOKEN + "\n")
+    return path
+
+
+def with_token(token_file: Path) -> dict[str, Any]:
+    """The configuration that names it."""
+    return {"admin": {"listen": "127.0.0.1:0", "token_file": str(token_file)}}
+
+
+async def manage(stack: Stack, path: str, method: str = "GET", token: str | None = f"Bearer {TOKEN}") -> Reply:
+    """Ask the admin listener with a token."""
+    listen = gate_of(stack).admin_address
+    assert listen is not None
+    headers = {"Authorization": token} if token is not None else {}
+    return await fetch(listen.port, request(path, method=method, host="127.0.0.1", headers=headers))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [None, "", "Bearer", "Bearer ", "Bearer x", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer \xff\xfe"],
+)
+async def test_sessions_ask_for_the_token(token_file: Path, token: str | None) -> None:
+    """401 that says how, the same for every path and whoever is signed in; nothing is told and nothing ends."""
+    async with quick_stack(config=with_token(token_file)) as stack:
+        browser = await stack.browser()
+        name = session_name(the_live(stack).session.key)
+        for path, method in (("/sessions", "GET"), (f"/sessions/{name}", "DELETE"), ("/sessions/x", "DELETE")):
+            reply = await manage(stack, path, method, token)
+            assert (reply.status, reply.value("WWW-Authenticate")) == (401, "Bearer")
+            assert reply.text == '{"error": "unauthorized"}'
+        assert (await ask(browser, stack)).status == 200
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+async def test_the_list(token_file: Path, scheme: str) -> None:
+    """Whose, from where, since when; by names that end them; no secret."""
+    async with quick_stack(config=with_token(token_file)) as stack:
+        alice, _bob = await stack.browser(), await stack.browser("bob")
+        reply = await manage(stack, "/sessions", token=f"{scheme}  {TOKEN}")
+        assert (reply.status, reply.value("Content-Type")) == (200, "application/json; charset=utf-8")
+        rows = json.loads(reply.text)["sessions"]
+        assert [row["email"] for row in rows] == ["bob@example.com", "alice@example.com"]
+        assert {row["session"] for row in rows} == {session_name(live.session.key) for live in lives(stack)}
+        assert alice.cookie("oidcgate") not in reply.text
+
+
+async def test_ending_one(token_file: Path) -> None:
+    """200 for one that was there, 404 afterwards; the others go on."""
+    async with quick_stack(config=with_token(token_file)) as stack:
+        alice, bob = await stack.browser(), await stack.browser("bob")
+        socket = await open_websocket(alice, stack)
+        (live,) = [live for live in lives(stack) if "alice" in live.user]
+        path = f"/sessions/{session_name(live.session.key)}"
+        reply = await manage(stack, path, "DELETE")
+        assert (reply.status, reply.text) == (200, '{"ended": true}')
+        assert await closed_with(socket) == (4001, f"Session ended: {ENDED_BY_ADMIN}")
+        await socket.close()
+        assert [(await ask(browser, stack)).status for browser in (alice, bob)] == [401, 200]
+        reply = await manage(stack, path, "DELETE")
+        assert (reply.status, reply.text) == (404, '{"ended": false}')
+
+
+@pytest.mark.parametrize("name", ["unknown", "0" * 16, "%2A" * 16, "%3F" * 16, "session:", "a/b", "%2e%2e"])
+async def test_ending_what_is_not_there(token_file: Path, name: str) -> None:
+    """404, and a name is no pattern."""
+    async with quick_stack(config=with_token(token_file)) as stack:
+        browser = await stack.browser()
+        assert (await manage(stack, f"/sessions/{name}", "DELETE")).status == 404
+        assert (await ask(browser, stack)).status == 200
+
+
+@pytest.mark.parametrize("config", [ADMIN, {"admin": {"listen": "127.0.0.1:0", "token_file": None}}])
+async def test_no_such_path_without_a_token_file(config: dict[str, Any]) -> None:
+    """Who has not asked for it has not got it."""
+    async with quick_stack(config=config) as stack:
+        await stack.browser()
+        assert (await manage(stack, "/sessions")).status == 404
+        assert (await manage(stack, "/sessions/x", "DELETE")).status == 404
+
+
+async def test_the_token_is_read_anew(token_file: Path) -> None:
+    """A changed token counts at once; one that cannot be read, or is empty, lets nobody in."""
+    async with quick_stack(config=with_token(token_file)) as stack:
+        assert (await manage(stack, "/sessions")).status == 200
+        token_file.write_text("another-token")
+        assert (await manage(stack, "/sessions")).status == 401
+        assert (await manage(stack, "/sessions", token="Bearer another-token")).status == 200
+        token_file.write_text("")
+        for token in ("Bearer another-token", "Bearer ", "Bearer"):
+            assert (await manage(stack, "/sessions", token=token)).status == 401
+        token_file.unlink()
+        assert (await manage(stack, "/sessions", token="Bearer another-token")).status == 401
+
+
+async def test_sessions_without_the_store(token_file: Path) -> None:
+    """503: nobody can tell."""
+    async with quick_stack(config=with_token(token_file)) as stack:
+        browser = await stack.browser()
+        name = session_name(the_live(stack).session.key)
+        gate: Any = gate_of(stack)
+        store = intercept_store(stack)
+        gate.register._store = store
+        store.is_down = True
+        for path, method in (("/sessions", "GET"), (f"/sessions/{name}", "DELETE")):
+            reply = await manage(stack, path, method)
+            assert reply.status == 503
+            assert json.loads(reply.text)["error"] == "store_unavailable"
+        store.is_down = False
+        assert (await ask(browser, stack)).status == 200
+
+
+async def test_sessions_are_not_public(token_file: Path) -> None:
+    """The public listener knows no such path, token or not."""
+    async with quick_stack(config=with_token(token_file)) as stack:
+        page = await Browser().fetch(f"{stack.url}/sessions", Authorization=f"Bearer {TOKEN}")
+        assert page.status == 401
+        assert "sessions" not in page.text

@@ -4,14 +4,20 @@ import asyncio
 import base64
 import os
 import re
+import socket
 import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from oidcgate.cli.secret import new_key
 from oidcgate.demo.issuer import DEMO_PEOPLE
+from oidcgate.session.lifecycle import SEEN_WINDOW
+from oidcgate.web.server import GateServer
 from oidcgate.web.sessions import FORGET_AFTER, OUTAGE_WINDOW, Live
 from tests.support.browser import NAVIGATION, SCRIPT, Browser
 from tests.support.raw import Wire, connect, request
@@ -516,3 +522,263 @@ async def test_ending_a_session_twice_tells_once(stack: Stack) -> None:
     assert told == [(live, "first")]
     assert live.over == "first"
     assert "over: first" in repr(live)
+
+
+# Several processes
+
+
+@asynccontextmanager
+async def second_gate(stack: Stack, **changes: Any) -> AsyncIterator[tuple[GateServer, int]]:
+    """Another gate on the same files, as another process has it, and its port."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    config = gate_of(stack).config
+    gate = GateServer(
+        config.model_copy(update={"session": config.session.model_copy(update=changes)}),
+        access_descriptor=None,
+        sockets=[sock],
+    )
+    await gate.start()
+    try:
+        yield gate, sock.getsockname()[1]
+    finally:
+        await gate.stop(drain=0.1)
+
+
+async def websocket_at(port: int, browser: Browser, stack: Stack) -> Wire:
+    """Open a websocket at another process, which serves the same site."""
+    wire = await connect(port)
+    headers = {
+        "Cookie": browser.cookie_header(stack.url),
+        "Origin": stack.url,
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+    }
+    await wire.send(request("/api/sockjs/000/abcdefgh/websocket", host=f"localhost:{stack.port}", headers=headers))
+    assert (await wire.head()).status == 101
+    return wire
+
+
+async def me_at(port: int, browser: Browser, stack: Stack) -> int:
+    """What the other process answers."""
+    browser.route = lambda _url: port
+    try:
+        return (await ask(browser, stack)).status
+    finally:
+        browser.route = lambda _url: None
+
+
+async def test_a_sign_out_is_heard_by_the_other_process(stack: Stack) -> None:
+    """Its websocket closes there with the reason, and the cookie is none there either."""
+    browser, other = await stack.browser(), await stack.browser("bob")
+    async with second_gate(stack) as (gate, port):
+        assert await me_at(port, browser, stack) == 200
+        assert await me_at(port, other, stack) == 200
+        wire, kept = await websocket_at(port, browser, stack), await websocket_at(port, other, stack)
+        assert (await browser.submit(await browser.open(f"{stack.url}/oauth2/sign_out"))).status == 200
+        assert await closed_with(wire) == (4001, "Session ended: the person signed out")
+        assert await me_at(port, browser, stack) == 401
+        assert await me_at(port, other, stack) == 200
+        assert len(gate.sessions) == 1
+        await wire.close()
+        await kept.close()
+
+
+async def test_one_browser_too_many_ends_in_the_other_process(stack: Stack) -> None:
+    """Also an end that nobody asked for is told."""
+    browser = await stack.browser()
+    async with second_gate(stack) as (_gate, port):
+        wire = await websocket_at(port, browser, stack)
+        assert await gate_of(stack).sessions.end_key(the_live(stack).session.key, "for a test")
+        assert await closed_with(wire) == (4001, "Session ended: for a test")
+        await wire.close()
+
+
+async def test_an_end_that_is_told() -> None:
+    """A notice names a session and says why; other sessions do not mind, nor do other notices."""
+    async with quick_stack() as stack:
+        first, second = await stack.browser(), await stack.browser()
+        sockets = [await open_websocket(browser, stack) for browser in (first, second)]
+        store, (live, kept) = gate_of(stack).store, lives(stack)
+        for message in ("ended session:unknown why", "ended", "something else", f"begun {kept.session.key} x"):
+            await store.notify(message)
+        assert len(lives(stack)) == 2
+        await store.notify(f"ended {live.session.key} told from elsewhere")
+        assert await closed_with(sockets[0]) == (4001, "Session ended: told from elsewhere")
+        assert (await ask(second, stack)).status == 200
+        for wire in sockets:
+            await wire.close()
+
+
+async def test_notices_that_were_missed() -> None:
+    """An empty notice says so: each session is looked at again at its next use, and open ones at once."""
+    async with quick_stack() as stack:
+        gone, waiting, good = [await stack.browser() for _ in range(3)]
+        wire = await open_websocket(waiting, stack)
+        store = gate_of(stack).store
+        for live in lives(stack)[:2]:
+            await store.delete(live.session.key)
+        assert (await ask(gone, stack)).status == 200  # seen just now
+        await store.notify("")
+        assert (await ask(gone, stack)).status == 401
+        assert (await ask(good, stack)).status == 200
+        await gate_of(stack).look_after()
+        assert (await closed_with(wire))[0] == 4001
+        await wire.close()
+
+
+async def test_missed_notices_and_an_outage() -> None:
+    """A store that comes and goes: what was seen not long ago goes on all the same."""
+    async with clocked(issuer=LONG_TOKENS) as (stack, clock):
+        browser = await stack.browser()
+        store = intercept_store(stack)
+        turn(stack, clock, SEEN_WINDOW * 2)
+        await store.notify("")
+        store.is_down = True
+        assert (await ask(browser, stack)).status == 200
+        turn(stack, clock, OUTAGE_WINDOW)
+        assert (await ask(browser, stack)).status == 503
+        store.is_down = False
+        assert (await ask(browser, stack)).status == 200
+
+
+@pytest.mark.parametrize("is_told", [False, True], ids=["silently", "told"])
+async def test_a_touch_never_resurrects(is_told: bool) -> None:
+    """Ended by another process between the look and the note that it was used: it stays ended."""
+    async with clocked(issuer=LONG_TOKENS) as (stack, clock):
+        browser = await stack.browser()
+        live, store = the_live(stack), intercept_store(stack)
+        key = live.session.key
+
+        def end(written: str) -> None:
+            if written == key:
+                items: Any = store.inner
+                items._items.pop(key)
+                if is_told:
+                    gate_of(stack).sessions._told(f"ended {key} told from elsewhere")
+
+        turn(stack, clock, 300)
+        store.before_put = end
+        first = await ask(browser, stack)
+        assert "put session" in store.events
+        store.before_put = lambda _key: None
+        assert await store.get(key) is None
+        assert first.status == (401 if is_told else 200)
+        look_again(stack, at_the_store=True)
+        assert (await ask(browser, stack)).status == 401
+        assert not lives(stack)
+
+
+async def test_a_session_that_ended_while_its_websocket_was_opened() -> None:
+    """It was not there yet to be closed: the next look does it."""
+    async with quick_stack() as stack:
+        browser = await stack.browser()
+        wire = await open_websocket(browser, stack)
+        sessions: Any = gate_of(stack).sessions
+        sessions._on_end = lambda _live, _reason: None
+        await sessions.end(the_live(stack), "for a test")
+        await gate_of(stack).look_after()
+        assert await closed_with(wire) == (4001, "Session ended: for a test")
+        await wire.close()
+
+
+async def test_a_sign_in_while_the_last_session_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The grant was to go, yet somebody uses it again by now: it stays, with its refresh token."""
+    async with quick_stack() as stack:
+        revoked: list[str] = []
+
+        async def revoke(token: str) -> None:
+            revoked.append(token)
+
+        monkeypatch.setattr(gate_of(stack).providers.by_id(""), "revoke", revoke)
+        first = await stack.browser()
+        page = await first.open(f"{stack.url}/oauth2/sign_out")
+        store: Any = intercept_store(stack)
+        whole, second = store.delete, []
+
+        async def delete(key: str, *, expected: int | None = None) -> bool:
+            if key.startswith("grant:") and not second:
+                second.append(await stack.browser())
+            return bool(await whole(key, expected=expected))
+
+        store.delete = delete
+        assert (await first.submit(page)).status == 200
+        assert not await is_signed_in(first, stack)
+        assert await is_signed_in(second[0], stack)
+        look_again(stack, at_the_store=True)
+        assert (await ask(second[0], stack)).status == 200
+        assert not revoked
+
+
+async def test_a_lost_group_ends_what_is_open() -> None:
+    """A stream is cut and a websocket closed, also when a request has met the refusal first."""
+    async with clocked(
+        issuer={"id_token_life": HOUR},
+        site={"access": {"groups": ["platform-admins"]}},
+        config={"session": {"idle": "12h"}},
+    ) as (stack, clock):
+        browser = await stack.browser()
+        stream, wire = await open_stream(browser, stack), await open_websocket(browser, stack)
+        stack.issuer.replace_person(replace(DEMO_PEOPLE[0], groups=("others",)))
+        turn(stack, clock, HOUR - 60)
+        live = the_live(stack)
+        gate_of(stack).grants.begin_renewal(live.shared)
+        await gate_of(stack).grants.wait_for_renewal(live.shared)
+        assert (await ask(browser, stack)).status == 403
+        await gate_of(stack).look_after()
+        assert await closed_with(wire) == (4001, "Session ended: your account may no longer use this site")
+        assert b"\r\n0\r\n\r\n" not in await stream.rest()
+        await stream.close()
+        await wire.close()
+
+
+# Keys
+
+
+def write_keys(stack: Stack, *keys: str) -> str:
+    """A keys file; its path."""
+    path = stack.folder / "ring"
+    path.touch(0o600)
+    path.write_text("\n".join(keys) + "\n")
+    return str(path)
+
+
+async def test_rotation_signs_nobody_out() -> None:
+    """One process after the other gets the new key, first behind the old one, then before it; then the old one goes."""
+    old, new = new_key(), new_key()
+    async with Stack() as stack:
+        stack._config = {"session": {"keys_file": write_keys(stack, old)}}
+        await stack.stop_gate()
+        await stack.start_gate()
+        early = await stack.browser()
+        for ring in ((old,), (old, new), (new, old)):
+            async with second_gate(stack) as (_gate, port):  # still with the keys of the round before
+                write_keys(stack, *ring)
+                await stack.stop_gate()
+                await stack.start_gate()
+                late = await stack.browser()
+                for browser in (early, late):
+                    assert (await ask(browser, stack)).status == 200
+                    assert await me_at(port, browser, stack) == 200
+        assert stack.issuer.calls["token"] == 4
+
+
+async def test_a_key_that_is_gone_signs_out() -> None:
+    """Its records do not open: that is no session and no failure; signing in works, whatever is left of before."""
+    old, new = new_key(), new_key()
+    async with Stack(site={"access": {"groups": ["platform-admins"]}}) as stack:
+        stack._config = {"session": {"keys_file": write_keys(stack, old)}}
+        await stack.stop_gate()
+        await stack.start_gate()
+        browser = await stack.browser()
+        write_keys(stack, new)
+        await stack.stop_gate()
+        await stack.start_gate()
+        assert (await ask(browser, stack)).status == 401
+        page = await browser.send("GET", f"{stack.url}/", NAVIGATION)
+        assert page.status == 302
+        assert await gate_of(stack).register.everybody() == []
+        assert (await browser.sign_in(stack.url + "/")).status == 200
+        assert (await ask(browser, stack)).status == 200
+        assert len(await gate_of(stack).register.everybody()) == 1
