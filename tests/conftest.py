@@ -6,7 +6,6 @@ import pytest
 
 from tests.support.stack import Stack
 
-
 SKIPPED: list[str] = []
 
 

@@ -43,6 +43,7 @@ class Facts:
         opens_page: whether a person opens a page, were it a GET.
         is_quick: whether the usual GET with these headers needs no further look.
         pool: the replica that serves this handle.
+        live: the session of this block's cookie, once a request of it was allowed on this site.
         tails: all of the outbound head but its first line, bearer and end, by the peer's address.
     """
 
@@ -54,6 +55,7 @@ class Facts:
     opens_page: bool
     is_quick: bool
     pool: Pool
+    live: Live | None = None
     tails: dict[str, bytes] = field(default_factory=dict, repr=False)
 
 

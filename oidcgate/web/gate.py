@@ -177,6 +177,7 @@ class Gate:
             return await self._tunnel(inbound)
         if inbound.live is not None:
             self.facts.remember(request, facts)
+            facts.live = inbound.live
         if self._body_limit and head.length > self._body_limit:
             raise RequestError("The request's body is too large.", status=413)
         keep_alive = request.keep_alive and not head.upgrade and not self.draining

@@ -281,17 +281,16 @@ class Grants:
             raise shared.failure
 
     async def _renew(self, shared: SharedGrant) -> None:
+        before, shared.failure = shared.failure, None
         try:
             await self._renew_with_lease(shared)
-            shared.failures, shared.failure = 0, None
-        except Paused as error:
-            shared.failure = error
-            shared.next_try = self._clock() + backoff(1, self._jitter())  # the pause is its maker's: look again soon
+            shared.failures = 0
         except (ProviderError, StoreUnavailable) as error:
             shared.failure = error
-            if isinstance(error, StoreUnavailable):
-                self._back_off(shared)
-            log.warning("renewal failed, the session goes on with the token it has: %s", error)
+            if isinstance(error, Paused | StoreUnavailable):  # nothing was asked of the provider: look again soon
+                shared.next_try = self._clock() + backoff(1, self._jitter())
+            if type(error) is not type(before):
+                log.warning("renewal failed, the session goes on with the token it has: %s", error)
 
     def _back_off(self, shared: SharedGrant) -> float:
         """Count a failure; the seconds until the next try."""

@@ -36,6 +36,7 @@ log = logging.getLogger("oidcgate.master")
 READY_LIMIT = 30.0  # seconds for a worker to start
 DRAIN = 25.0  # seconds that requests under way may take; orchestrators kill after 30
 NOTICE = 1.0  # seconds between readiness going off and the end of accepting, for load balancers to see
+LAST_WAIT = 10.0  # seconds beyond its drain after which a worker is killed
 QUICK_DEATH = 2.0  # seconds; a worker that lived less is restarted with a pause
 LONGEST_PAUSE = 5.0
 WATCH = 2.0  # seconds between looks at certificates and keys on disk
@@ -245,7 +246,7 @@ class Master:
         child.wanted = False
         child.channel.tell(say="stop", drain=drain, patient=patient)
         try:
-            await asyncio.wait_for(child.process.wait(), drain + 10.0)
+            await asyncio.wait_for(child.process.wait(), drain + LAST_WAIT)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 child.process.kill()
@@ -385,7 +386,11 @@ def listening(listen: Listen, others: list[socket.socket]) -> socket.socket:
     if listen.path:
         remove_stale_socket(Path(listen.path))
         sock = socket.socket(socket.AF_UNIX)
-        sock.bind(listen.path)
+        try:
+            sock.bind(listen.path)
+        except OSError:
+            sock.close()
+            raise
         os.chmod(listen.path, 0o660)
         sock.listen(BACKLOG)
         return sock

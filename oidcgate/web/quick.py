@@ -6,7 +6,6 @@ looked at a moment ago, and for which a connection to the UI is waiting: two tab
 Everything else is declined and goes through the five stops of ``Gate``; the verdict is the same, the way is shorter.
 """
 
-import re
 import time
 from typing import cast
 
@@ -14,37 +13,50 @@ from aiohttp import HttpVersion11
 from aiohttp.http_parser import RawRequestMessage
 
 from oidcgate.net.downstream import Downstream
-from oidcgate.net.relay import Exchange
+from oidcgate.net.relay import Exchange, OnDone
 from oidcgate.web.facts import Facts, FactsTable
 from oidcgate.web.live import Live
 from oidcgate.web.logs import AccessLog, RequestNumbers
-from oidcgate.web.sessions import Sessions
 
-# A path that can be read in one way only (but for spaces, which the Dashboard sends), and any query.
-SEGMENT = r"(?:[!\"$&-.0-:<->@-\[\]-~]|%20)"
-PLAIN_TARGET = re.compile(rf"(?![^?]*/\.{{1,2}}(?:[/?]|$))/(?:{SEGMENT}+/)*{SEGMENT}*(?:\?[!\"$-\[\]-~]*)?")
 METHODS = {"GET": b"GET ", "HEAD": b"HEAD "}
 
 
 class QuickExchange(Exchange):
-    """An exchange that remembers what its line in the access log needs."""
+    """An exchange that remembers what its line in the access log needs; an HTTP/1.1 browser's that stays."""
 
-    facts: Facts
-    live: Live
-    sequence: int
+    keep_alive = True
+    _http11 = True
+
+    def __init__(
+        self,
+        downstream: Downstream,
+        facts: Facts,
+        live: Live,
+        method: str,
+        target: str,
+        *,
+        began: float,
+        on_done: OnDone,
+    ) -> None:
+        site = facts.site
+        self.downstream = downstream
+        self.facts = facts
+        self.live = live
+        self.target = target
+        self.began = began
+        self._method = method
+        self._rewriter = site.rewriter
+        self._limits = site.limits
+        self._on_done = on_done
 
 
 class QuickWay:
     """Decides whether a request may take the short way, and sends it."""
 
-    def __init__(
-        self, facts: FactsTable, sessions: Sessions, access_log: AccessLog, sequence: RequestNumbers, *, prefix: str
-    ) -> None:
+    def __init__(self, facts: FactsTable, access_log: AccessLog, sequence: RequestNumbers) -> None:
         self._facts = facts
-        self._sessions = sessions
         self._log = access_log
         self._sequence = sequence
-        self._prefix = prefix
         self.is_open = True
         self.taken = 0
 
@@ -53,38 +65,21 @@ class QuickWay:
         facts = self._facts.known(message.raw_headers)
         if facts is None or not facts.is_quick or message.version != HttpVersion11 or not self.is_open:
             return False
-        handle, method, target = facts.handle, message.method, message.path
-        assert handle is not None
-        live = self._sessions.find(handle)
+        live, method, target, site = facts.live, message.method, message.path, facts.site
         began = time.time()
         if live is None or live.fresh_until <= began or not live.admitted:
             return False
-        if method not in METHODS or not PLAIN_TARGET.fullmatch(target) or message.should_close:
-            return False
-        site = facts.site
-        if live.session.site != site.origin:
-            return False
-        if target.startswith(self._prefix) or target.startswith(site.preset.no_passage):
+        if method not in METHODS or not site.quick_target.fullmatch(target) or message.should_close:
             return False
         connection = facts.pool.take()
         if connection is None:
             return False
-        exchange = QuickExchange(
-            downstream,
-            site.rewriter,
-            method,
-            http11=True,
-            keep_alive=True,
-            limits=site.limits,
-            on_done=self._done,
-        )
-        exchange.facts, exchange.live, exchange.target, exchange.began = facts, live, target, began
-        exchange.sequence = self._sequence.next()
         downstream.live = live
         self.taken += 1
         bearer = live.bearer if site.sends_token else b""
-        tail = self._facts.tail(facts, downstream.address)
+        tail = facts.tails.get(downstream.address) or self._facts.tail(facts, downstream.address)
         head = b"".join((METHODS[method], target.encode("ascii"), tail, bearer, b"\r\n"))
+        exchange = QuickExchange(downstream, facts, live, method, target, began=began, on_done=self._done)
         exchange.start(connection, head)
         return True
 
@@ -106,7 +101,7 @@ class QuickWay:
                 exchange.sent,
                 time.time() - exchange.began,
                 downstream.address,
-                exchange.sequence,
+                self._sequence.next(),
             )
         )
         downstream.quick_done(keep_alive=exchange.keep_alive)

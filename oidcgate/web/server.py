@@ -142,7 +142,7 @@ class GateServer:
             for site in self.sites
             if site.preset.may_ignore_bearer and any(not pool.address.secure for pool in site.pools.pools)
         }
-        self.quick = QuickWay(facts, self.sessions, self.access_log, sequence, prefix=config.prefix)
+        self.quick = QuickWay(facts, self.access_log, sequence)
         attempts = Attempts(store, ring)
         login = LoginPages(self.sessions, self.grants, self.providers, attempts, prefix=config.prefix)
         storage = GateStorage(self.sessions)

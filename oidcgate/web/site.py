@@ -4,6 +4,7 @@ One site at run time: its address, its UI, and what is prepared once for all its
 Edge by what it holds.
 """
 
+import re
 from dataclasses import dataclass
 
 from oidcgate.config.model import Config, Site
@@ -33,10 +34,26 @@ class SiteRuntime:
     kept_cookies: tuple[bytes, ...]
     sends_token: bool
     restricts: bool  # whether there are rules by path
+    quick_target: re.Pattern[str]  # targets that need no second look
 
     def ui_cookie_expiries(self) -> list[str]:
         """Set-Cookie values that remove the UI's own login cookies, which would only confuse it."""
         return [expire_cookie(name.encode(), secure=self.secure) for name in self.preset.token_cookies]
+
+
+# A target whose path every server reads alike: no empty or dot segment, nothing encoded but spaces, which the Dashboard
+# sends; and any query. The first form covers nearly all, and fast.
+CHAR = r"[!\"$&-.0-:<->@-\[\]-~]"
+FIRST = r"[!\"$&-\-0-:<->@-\[\]-~]"
+QUERY = r"(?:\?[!\"$-\[\]-~]*)?"
+USUAL = rf"(?=/)(?:/{FIRST}{CHAR}*)*/?{QUERY}"
+PLAIN = rf"(?![^?]*/\.{{1,2}}(?:[/?]|$))/(?:(?:{CHAR}|%20)+/)*(?:{CHAR}|%20)*{QUERY}"
+
+
+def quick_target(prefix: str, no_passage: tuple[str, ...]) -> re.Pattern[str]:
+    """Matches targets of the UI that need no second look: none of our own paths, and none that nobody gets."""
+    excluded = "|".join(re.escape(begin) for begin in (prefix, *no_passage))
+    return re.compile(rf"(?!{excluded})(?:{USUAL}|{PLAIN})")
 
 
 def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
@@ -64,6 +81,7 @@ def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
         ),
         sends_token=site.identity == "token",
         restricts=bool(site.access.rules),
+        quick_target=quick_target(config.prefix, preset.no_passage),
         kept_cookies=tuple(name.encode() for name in preset.token_cookies),
     )
 

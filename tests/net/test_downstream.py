@@ -325,7 +325,7 @@ async def test_an_unexpected_error_is_a_500_without_its_text(
 
 @both_ways
 async def test_a_gate_that_stops_completes_what_is_under_way(way: str) -> None:
-    """The reply comes whole, then the connection ends; a request pipelined behind it is not begun."""
+    """The reply comes whole; a request that was on its way behind it is still answered, and the connection ends."""
     go_on = asyncio.Event()
 
     async def script(link: Link, _arrived: Arrived) -> None:
@@ -343,9 +343,11 @@ async def test_a_gate_that_stops_completes_what_is_under_way(way: str) -> None:
             await wire.send(gated.request("/late"))
             go_on.set()
             assert (await wire.reply()).body == b"whole"
+            last = await wire.reply()
+            assert (last.body, last.value("Connection")) == (b"whole", "close")
             assert await wire.is_closed()
             await stopping
-        assert [a.target for a in gated.upstream.requests] == ["/"]
+        assert [a.target for a in gated.upstream.requests] == ["/", "/late"]
         gated.gate = None
 
 

@@ -5,7 +5,7 @@ import gzip
 
 import pytest
 
-from oidcgate.web.quick import PLAIN_TARGET
+from oidcgate.web.site import quick_target
 from tests.support.raw import Reply, Wire
 from tests.support.upstream import QUICK, SLOW, WAYS, Arrived, Gated, Link, Pairs, answer, until
 
@@ -22,6 +22,8 @@ def chunks(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 # The request's line.
+
+PLAIN = quick_target("/oauth2", ())
 
 
 @both_ways
@@ -44,7 +46,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 async def test_a_target_arrives_byte_for_byte(gated: Gated, way: str, target: str) -> None:
     """What was authorised is what is sent: the gate decodes, normalises and escapes nothing."""
-    reply = await gated.ask(way, target, lands=None if PLAIN_TARGET.fullmatch(target) else SLOW)
+    reply = await gated.ask(way, target, lands=None if PLAIN.fullmatch(target) else SLOW)
     assert reply.status == 200
     assert gated.upstream.requests[0].first_line == f"GET {target} HTTP/1.1".encode()
 

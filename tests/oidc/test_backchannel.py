@@ -4,14 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from tests.oidc.smith import CLIENT, ISSUER, NOW, Smith, b64
-from tests.oidc.test_idtoken import EXPECTED
 
 from oidcgate.errors import InvalidIdToken
 from oidcgate.oidc import idtoken
 from oidcgate.oidc.backchannel import EVENT, KIND, MAX_AGE, LogoutToken, verify_logout
 from oidcgate.oidc.idtoken import MAX_TOKEN, header_of
 from oidcgate.oidc.keyset import Key, parse_keyset
+from tests.oidc.smith import CLIENT, ISSUER, NOW, Smith, b64
+from tests.oidc.test_idtoken import EXPECTED
 
 DROP = object()  # the claim is left out
 TYPED = {"typ": KIND}

@@ -27,7 +27,7 @@ from tests.web.test_sessions import closed_with, open_websocket
 
 ADMINS = {"session": {"admins": ["platform-admins"]}}
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
-HOSTILE = '<script>alert(1)</script>"\'><img src=x onerror=alert(1)> Firefox'
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> Firefox"
 
 
 class NamedBrowser(Browser):

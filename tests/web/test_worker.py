@@ -102,8 +102,6 @@ async def signed_in(master: Master, stack: Stack) -> Browser:
     return browser
 
 
-
-
 async def test_started_asked_and_stopped() -> None:
     """It serves once it was told what, tells its figures and checks, and ends when it is told to."""
     async with quick_stack() as stack, employed() as (master, running, _worker):
