@@ -6,13 +6,14 @@ BIN = $(VENV)/bin
 PORT ?= 8000
 PYTEST_ARGS ?=
 
-.PHONY: help demo test check lint types style bench clean system init
+.PHONY: help demo test check lint types style bench soak clean system init
 
 help:
 	@echo "make demo    the whole story on this machine; open the address it prints"
 	@echo "make test    install what the tests need, and run them all"
 	@echo "make check   lint, types, tests and coverage: what has to be green"
 	@echo "make bench   nginx, the gate and oauth2-proxy side by side"
+	@echo "make soak    people at work for ten minutes, and reloads under load"
 	@echo "make style   format the code"
 	@echo "make clean   remove what was made here"
 
@@ -57,6 +58,12 @@ style: $(VENV)/.everything
 bench: $(VENV)/.everything
 	@tools/system-packages nginx wrk go taskset curl
 	@$(BIN)/python -m bench $(BENCH_ARGS)
+	@$(BIN)/python -m bench.workers
+
+soak: $(VENV)/.everything
+	@tools/system-packages redis-server
+	@$(BIN)/python -m bench.soak $(SOAK_ARGS)
+	@OIDCGATE_RELOADS=20 $(BIN)/python -m pytest -q -s tests/journeys/test_fleet_reload.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -17,6 +17,7 @@ OidcgateError - never raised itself
 - SessionError
   - InvalidHandle                  treated as no session
   - InvalidSeal                    a record that is not ours, or was moved
+  - SessionEnded 401               while its request was on its way
   - StoreUnavailable 503           passing; nobody is signed out for it
 - UpstreamError 502                the UI's
   - UpstreamUnreachable 502
@@ -135,6 +136,10 @@ class InvalidHandle(SessionError):
 
 class InvalidSeal(SessionError):
     """Sealed bytes do not open: another key, another purpose, or tampered with."""
+
+
+class SessionEnded(SessionError):
+    """The session ended while its request was on its way."""
 
 
 class StoreUnavailable(SessionError):

@@ -18,6 +18,8 @@ RawHeaders = tuple[tuple[bytes, bytes], ...]
 # RFC 9112 §3.2.1: origin-form only. One leading slash, printable ASCII, no "#" and no backslash.
 TARGET = re.compile(r"/(?:[!\"$-.0-\[\]-~][!\"$-\[\]-~]*)?")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+LONGEST_ACCEPT = 1024  # bytes; no browser's is longer
+MOST_COOKIES = 200  # browsers keep fewer for one site
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HOST = re.compile(rb"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -96,7 +98,7 @@ def read_head(raw: RawHeaders, version: tuple[int, int]) -> Head:
     chunked = _is_chunked(values, version)
     return Head(
         authority=_authority(values),
-        cookie=values.get(b"cookie", b""),
+        cookie=_cookies(values),
         origin=values.get(b"origin"),
         referer=values.get(b"referer", b""),
         fetch_site=values.get(b"sec-fetch-site", b""),
@@ -136,6 +138,13 @@ def _authority(values: dict[bytes, bytes]) -> str:
     return host.decode("ascii").lower()
 
 
+def _cookies(values: dict[bytes, bytes]) -> bytes:
+    cookie = values.get(b"cookie", b"")
+    if cookie.count(b";") >= MOST_COOKIES:
+        raise RequestError("Too many cookies; delete those of this site and try again.", status=431)
+    return cookie
+
+
 def _nominated(connection: bytes) -> frozenset[bytes]:
     """The lower-case tokens of Connection (RFC 9110 §7.6.1)."""
     tokens = frozenset(token.strip(b" \t").lower() for token in connection.split(b",") if token.strip(b" \t"))
@@ -170,6 +179,8 @@ def _expects(values: dict[bytes, bytes]) -> bool:
 
 def prefers_html(accept: bytes) -> bool:
     """Whether an Accept header (RFC 9110 §12.5.1) names text/html, with no other kind of data ranked above it."""
+    if len(accept) > LONGEST_ACCEPT:
+        return False
     html, others = 0.0, 0.0
     for part in accept.split(b","):
         kind, *parameters = (piece.strip().lower() for piece in part.split(b";"))

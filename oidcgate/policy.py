@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import assert_never
 from urllib.parse import unquote
 
 from oidcgate.config.model import Access, Rule
+from oidcgate.errors import RequestError
 from oidcgate.inbound import SAFE_METHODS, Head
 from oidcgate.oidc.idtoken import Claims
 
@@ -21,6 +23,11 @@ AMBIGUOUS = re.compile(r"[%;\\]|//|/\.\.?(?:/|$)")
 PARAMETERS = re.compile(r";[^/\\]*")  # of a segment (RFC 3986 §3.3)
 SLASHES = re.compile(r"[/\\]+")
 END = re.compile(r"[?#\0]")  # where a path may end once it is decoded
+
+
+LONGEST_AMBIGUOUS = 1024  # characters of a path with encodings, parameters, or empty or dot segments
+MOST_READINGS = 32  # of one path; honest ones have two or three
+TOO_AMBIGUOUS = "This address could be read in too many ways; leave out its encodings and empty segments."
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +152,27 @@ def refused_by(rules: tuple[Rule, ...], method: str, path: str, claims: Claims) 
 
 
 def readings(path: str) -> tuple[str, ...]:
-    """The path as sent, and as servers read it that take some of the steps below, in this order."""
+    """
+    The path as sent, and as servers read it that take some of the steps below, in this order.
+
+    Raises:
+        RequestError: it is so long, or could be read in so many ways, that nobody means well with it.
+    """
+    if not AMBIGUOUS.search(path):
+        return (path,)
+    if len(path) > LONGEST_AMBIGUOUS:
+        raise RequestError(TOO_AMBIGUOUS)
+    return _readings(path)
+
+
+@lru_cache(maxsize=1024)
+def _readings(path: str) -> tuple[str, ...]:
+    """Asked several times for one request, and for the same paths all day."""
     found = {path}
-    if AMBIGUOUS.search(path):
-        for step in STEPS:
-            found |= {step(text) for text in found}
+    for step in STEPS:
+        found |= {step(text) for text in found}
+        if len(found) > MOST_READINGS:
+            raise RequestError(TOO_AMBIGUOUS)
     return (path, *sorted(found - {path}))
 
 

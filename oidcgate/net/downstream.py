@@ -21,6 +21,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from oidcgate.errors import OidcgateError
 from oidcgate.net.upstream import WRITE_BUFFER
+from oidcgate.proxy.forwarded import neighbourhood
 
 log = logging.getLogger("oidcgate.downstream")
 
@@ -105,6 +106,7 @@ class Downstream(RequestHandler):
     """
 
     __slots__ = (
+        "_ahead",
         "_head_bytes",
         "_head_limit",
         "_head_since",
@@ -128,6 +130,7 @@ class Downstream(RequestHandler):
         self._quick = server.quick
         self._quick_message: RawRequestMessage | None = None
         self._head_limit = server.head_limit
+        self._ahead = 0  # bytes that came while a request was under way
         self._head_bytes = 0
         self._head_since = 0.0
         self._unsent = 0  # bytes that waited for the browser at the last look, and since when
@@ -163,11 +166,14 @@ class Downstream(RequestHandler):
             self.tunnel.feed_data(data)
             return
         if self._is_idle():
+            self._ahead = 0
             self._parse(data)
         elif self._quick_message is not None and not self._close and not self._force_close:
             self._queue(data)
+            self._comes_ahead(len(data))
         else:
             super().data_received(data)
+            self._comes_ahead(len(data))
             if self._messages and self._current_request is not None:
                 self._end_broken_body(self._current_request.content)
         waiter = self._waiter
@@ -228,6 +234,32 @@ class Downstream(RequestHandler):
         else:
             self._enqueue(*self._read(data))
 
+    def _comes_ahead(self, count: int) -> None:
+        """What comes before its turn, unless it is the body that is being read, is held within the limit of a head."""
+        request = self._current_request
+        if self._quick_message is None and (request is None or not request.content.is_eof()):
+            return
+        self._ahead += count
+        if self._ahead > self._head_limit and not self._buffer_paused:
+            self._pause_reading_for_buffer()
+
+    def _resume_reading_if_drained(self) -> None:
+        self._ahead = 0
+        super()._resume_reading_if_drained()
+
+    def _go_on_reading(self) -> None:
+        """The request under way is over, and nothing is queued that would make aiohttp's loop read on."""
+        if self._buffer_paused and not self._messages and not self._upgraded:
+            self._resume_reading_if_drained()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """As in aiohttp; then what was held back may come."""
+        result = await super().finish_response(request, resp, start_time)
+        self._go_on_reading()
+        return result
+
     def _end_broken_body(self, content: StreamReader) -> None:
         """Whoever reads a body whose framing is broken would wait for its end for ever."""
         if isinstance(self._messages[-1][0], _ErrInfo) and not content.is_eof():
@@ -260,6 +292,7 @@ class Downstream(RequestHandler):
     def quick_done(self, *, keep_alive: bool) -> None:
         """A quick reply is complete: wait for the next request, or go on with one that came meanwhile."""
         self._quick_message = None
+        self._go_on_reading()
         if not keep_alive or self._close:
             if self.transport is not None:
                 self.transport.close()
@@ -411,8 +444,8 @@ class DownstreamServer(web.Server):
         """Called by the connection."""
         super().connection_made(handler, transport)
         address = getattr(handler, "address", "")
-        self._addresses[handler] = address
-        self._per_address[address] += 1
+        self._addresses[handler] = place = neighbourhood(address)
+        self._per_address[place] += 1
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Called by the connection."""
@@ -427,7 +460,7 @@ class DownstreamServer(web.Server):
         """What a connection too many is told."""
         if len(self._addresses) > self._most:
             return plain_answer(503, "Service Unavailable", "Too many connections; try again in a moment.")
-        if self._per_address[address] > self._most_per_address and not self._is_exempt(address):
+        if self._per_address[neighbourhood(address)] > self._most_per_address and not self._is_exempt(address):
             return plain_answer(429, "Too Many Requests", "Too many connections from this address.")
         return None
 

@@ -109,17 +109,17 @@ class Provider:
         """
         return await self._metadata.fresh()
 
-    async def keys(self, kid: str | None, alg: str) -> Key:
+    async def keys(self, kid: str | None, alg: str, *, budget: str = "own") -> Key:
         """
         The key for a token's header. An unknown one makes the set be fetched again, once a minute for all
-        callers.
+        callers of one ``budget``.
 
         Raises: InvalidIdToken("kid") if it is still unknown; ProviderUnreachable if nobody can tell.
         """
         version = self._keys.version
         key = (await self._keys.fresh()).find(kid, alg)
         if key is None and self._keys.version == version:  # else they are as new as can be
-            key = (await self._keys.refetched()).find(kid, alg)
+            key = (await self._keys.refetched(budget)).find(kid, alg)
         if key is None:
             raise InvalidIdToken("kid", f"no single key for kid {str(kid)[:80]!r} and {alg}")
         return key
@@ -223,7 +223,7 @@ class Provider:
         Not checked: whether it was used before.
         """
         header = idtoken.header_of(raw, self._expected, KIND)
-        key = await self.keys(header.kid, header.alg)
+        key = await self.keys(header.kid, header.alg, budget="logout")  # anybody may send one
         return verify_logout(raw, key=key, expected=self._expected, now=self._clock())
 
     def now(self) -> float:

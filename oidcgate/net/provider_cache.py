@@ -53,7 +53,8 @@ class Shared(Generic[T]):
         self._jitter = jitter
         self._log = log
         self._task: asyncio.Task[T] | None = None
-        self._loaded_at = self._refetched_at = self._failed_at = float("-inf")
+        self._loaded_at = self._failed_at = float("-inf")
+        self._refetched_at: dict[str, float] = {}
         self._failures = 0
         self._backoff = 0.0
         self._failure = ""
@@ -66,21 +67,26 @@ class Shared(Generic[T]):
         if self.value is not None and self._within(self._loaded_at, FRESH):
             return self.value
         try:
-            return await self._fetched(counted=False)
+            return await self._fetched(None)
         except ProviderError:
             if self.value is None:
                 raise
             return self.value
 
-    async def refetched(self) -> T:
+    async def refetched(self, budget: str = "own") -> T:
         """
         The value anew, though it is not due: joins a fetch under way, else at most one good one a minute.
 
+        Args: ``budget`` whose minute it is: what outsiders ask for must not use up what our own needs.
         Returns: the present value when that minute is not over. Raises: ProviderError when the fetch fails.
         """
-        if self._task is None and self.value is not None and self._within(self._refetched_at, REFETCH_EVERY):
+        if (
+            self._task is None
+            and self.value is not None
+            and self._within(self._refetched_at.get(budget, float("-inf")), REFETCH_EVERY)
+        ):
             return self.value
-        return await self._fetched(counted=True)
+        return await self._fetched(budget)
 
     async def close(self) -> None:
         """End a fetch under way; those who wait for it get ProviderUnreachable."""
@@ -88,11 +94,11 @@ class Shared(Generic[T]):
             task.cancel()
             await asyncio.wait([task])
 
-    async def _fetched(self, *, counted: bool) -> T:
+    async def _fetched(self, budget: str | None) -> T:
         if self._task is None:
             if self._within(self._failed_at, self._backoff):
                 raise ProviderUnreachable(f"{self._name}: failed a moment ago: {self._failure}")
-            self._task = asyncio.create_task(self._run(counted), name=f"provider {self._name}")
+            self._task = asyncio.create_task(self._run(budget), name=f"provider {self._name}")
             self._task.add_done_callback(_retrieve)
         task = self._task
         try:
@@ -103,7 +109,7 @@ class Shared(Generic[T]):
                 raise ProviderUnreachable(f"{self._name}: closed while waiting") from None
             raise
 
-    async def _run(self, counted: bool) -> T:
+    async def _run(self, budget: str | None) -> T:
         try:
             value = await self._load()
         except ProviderError as error:
@@ -114,8 +120,8 @@ class Shared(Generic[T]):
             self.version += 1
             self._loaded_at = self._clock()
             self._failures, self._backoff = 0, 0.0
-            if counted:
-                self._refetched_at = self._loaded_at
+            if budget is not None:
+                self._refetched_at[budget] = self._loaded_at
             return value
         finally:
             self._task = None

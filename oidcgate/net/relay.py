@@ -11,13 +11,12 @@ Edge: asyncio transports. Rules of this file:
 import asyncio
 import socket
 import struct
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from oidcgate.errors import OidcgateError, ProviderUnreachable, RequestError, UpstreamError, UpstreamTimeout
+from oidcgate.errors import OidcgateError, RequestError, UpstreamError, UpstreamTimeout
 from oidcgate.net.downstream import Downstream
 from oidcgate.net.upload import Body, Upload
 from oidcgate.net.upstream import Pool, UpstreamConnection, UpstreamPools
@@ -345,7 +344,7 @@ class Request:
     head: bytes
     body: Body | None
     retryable: bool
-    usable_until: float  # when the token in the head may no longer be sent, in seconds since the epoch
+    check: Callable[[], None]  # raises when it may no longer be sent: the session is over, or the token past its time
 
 
 async def relay(make: Callable[[OnDone], Exchange], request: Request, *, pools: UpstreamPools, pool: Pool) -> Exchange:
@@ -374,8 +373,11 @@ async def _try(
     exchange = make(waiting)
     try:
         if connection is None:
-            connection = await dial(pools, pool, request.usable_until)
+            connection = await pools.connect(pool)
+        request.check()
     except OidcgateError as error:
+        if connection is not None:
+            connection.abort()
         exchange.failure = error
         return exchange
     if exchange.downstream.transport is None:  # it left while its session was looked up or the UI was dialled
@@ -388,21 +390,6 @@ async def _try(
         _send_body(exchange, connection, request.head, request.body)
     await waiting.ended()
     return exchange
-
-
-async def dial(pools: UpstreamPools, pool: Pool, usable_until: float) -> UpstreamConnection:
-    """
-    A new connection. Dialling takes time: the token is looked at once more, since one past its time goes nowhere.
-
-    Raises:
-        UpstreamError: nobody answers.
-        ProviderUnreachable: the token ran out meanwhile; the next request has a new one.
-    """
-    connection = await pools.connect(pool)
-    if time.time() >= usable_until:
-        connection.abort()
-        raise ProviderUnreachable("the token ran out while the upstream was dialled")
-    return connection
 
 
 def _send_body(exchange: Exchange, connection: UpstreamConnection, head: bytes, body: Body) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from oidcgate.errors import OidcgateError, UpstreamError
 from oidcgate.net.downstream import Downstream
-from oidcgate.net.relay import Exchange, OnDone, Request, Waiting, dial
+from oidcgate.net.relay import Exchange, OnDone, Request, Waiting
 from oidcgate.net.upstream import Pool, UpstreamConnection, UpstreamPools
 from oidcgate.proxy.websocket import FrameTracker, Handshake, check_accepted, close_frame
 
@@ -194,9 +194,13 @@ async def open_tunnel(
     waiting = Waiting()
     exchange = make(waiting)
     exchange.on_upgrade = switch
+    connection = None
     try:
-        connection = await dial(pools, pool, request.usable_until)
+        connection = await pools.connect(pool)
+        request.check()
     except OidcgateError as error:
+        if connection is not None:
+            connection.abort()
         exchange.failure = error
         return exchange
     if exchange.downstream.transport is None:  # it left while the UI was dialled

@@ -30,6 +30,19 @@ def is_trusted(address: str, networks: tuple[Network, ...]) -> bool:
     return any(parsed in network for network in networks)
 
 
+def neighbourhood(address: str) -> str:
+    """What limits by address count: an IPv4 address, or the /64 that one IPv6 customer has at the least."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
+
+
 def client_address(peer: str, chain: bytes, networks: tuple[Network, ...]) -> str:
     """
     The client's address: the peer, or the right-most untrusted hop when the peer is a trusted proxy.

@@ -9,11 +9,12 @@ Pure. Rules of this file:
 """
 
 import re
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
 from oidcgate.inbound import TOKEN
-from oidcgate.session.cookies import folded
+from oidcgate.session.cookies import folded, is_named
 
 MOST_HEAD = 65536
 MOST_LINES = 200
@@ -101,13 +102,16 @@ class ReplyRewriter:
         origin: the site's, such as ``https://dashboard.example.com``.
         upstream_origins: the upstream's own origins; only a Location that begins with one is rewritten.
         own: names that begin with this only the gate may set.
+        others: cookies that the UI may not set either: they would tell it of another identity.
     """
 
-    def __init__(self, *, origin: str, upstream_origins: tuple[str, ...], own: bytes) -> None:
+    def __init__(
+        self, *, origin: str, upstream_origins: tuple[str, ...], own: bytes, others: Iterable[bytes] = ()
+    ) -> None:
         self._origin = origin.encode()
         self._host = self._origin.partition(b"://")[2].rpartition(b":")[0] or self._origin.partition(b"://")[2]
         self._upstreams = tuple(origin.encode() for origin in upstream_origins)
-        self._own = folded(own)
+        self._kept = (folded(own) + b"*", *(folded(name) for name in others))
         self._lines: dict[bytes, tuple[int, bytes]] = {}
         self._statuses: dict[bytes, tuple[int, bytes, bool]] = {}
         self._heads: dict[bytes, Reply] = {}  # of usual replies, less the Date and the end
@@ -237,7 +241,7 @@ class ReplyRewriter:
         """Whether the upstream may set this cookie: not ours, and not for more hosts than its own (SE-04)."""
         name, *attributes = (part.strip(b" \t") for part in value.split(b";"))
         name = name.lstrip(b"= \t")  # browsers send a nameless cookie as its value alone (RFC 6265bis §5.8.3)
-        if folded(name.partition(b"=")[0]).startswith(self._own):
+        if is_named(folded(name.partition(b"=")[0]), self._kept):
             return False
         domains = [
             a.partition(b"=")[2].strip().lower().lstrip(b".") for a in attributes if a.lower().startswith(b"domain")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 VALUE = re.compile(rb"[A-Za-z0-9_-]{1,3900}")
 EDGE = bytes(range(0x21)) + b"\x7f\"'?"  # the question mark stands for whatever is not ASCII
+NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,200}")
 LABEL = re.compile(rb"[0-9a-z]{1,32}")
 
 
@@ -95,15 +96,23 @@ def without_cookies(header: bytes, *, own: bytes, others: Iterable[bytes] = ()) 
 
     Args:
         own: names that begin with this are ours, in every spelling.
-        others: further names to leave out.
+        others: further names to leave out, or the beginnings of names when they end with ``*``.
     """
-    prefix, unwanted = folded(own), {folded(name) for name in others}
-    kept = []
-    for key, equals, value in pairs(header):
-        name = folded(key)
-        if not name.startswith(prefix) and name not in unwanted:
-            kept.append(key + equals + value)
+    unwanted = (folded(own) + b"*", *(folded(name) for name in others))
+    kept = [key + equals + value for key, equals, value in pairs(header) if not is_named(folded(key), unwanted)]
     return b"; ".join(kept)
+
+
+def is_named(name: bytes, patterns: Iterable[bytes]) -> bool:
+    """Whether a folded name is one of the names, or begins as one that ends with ``*`` does."""
+    return any(name.startswith(p[:-1]) if p.endswith(b"*") else name == p for p in patterns)
+
+
+def named_in(header: bytes, patterns: Iterable[bytes]) -> list[bytes]:
+    """The names in a Cookie header that fit, each once; only such as a Set-Cookie can name."""
+    folds = [folded(pattern) for pattern in patterns]
+    names = (key for key, _, _ in pairs(header) if NAME.fullmatch(key) and is_named(folded(key), folds))
+    return list(dict.fromkeys(names))
 
 
 def set_cookie(name: bytes, value: str, *, secure: bool, max_age: int | None = None) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from oidcgate.errors import InvalidSeal
+from oidcgate.proxy.forwarded import neighbourhood
 from oidcgate.session.attempt import (
     LIFE,
     LOOP_WINDOW,
@@ -33,6 +34,7 @@ from oidcgate.session.seal import NONCE_SIZE, KeyRing
 from oidcgate.session.store import ABSENT, Store
 from oidcgate.web.site import SiteRuntime
 
+MOST_EXPIRED = 40  # cookies expired by one reply
 MOST_PER_ADDRESS = 240  # logins begun from one address in a minute
 
 
@@ -52,8 +54,9 @@ class Attempts:
         if minute != self._minute:
             self._minute = minute
             self._begun.clear()
-        self._begun[address] += 1
-        return self._begun[address] > MOST_PER_ADDRESS
+        place = neighbourhood(address)
+        self._begun[place] += 1
+        return self._begun[place] > MOST_PER_ADDRESS
 
     def begin(
         self, site: SiteRuntime, cookies: bytes, *, target: str, fragment: str, response: web.Response
@@ -93,7 +96,7 @@ class Attempts:
             total += size
             if index >= MOST_ATTEMPTS - 1 or total > MOST_COOKIE_BYTES:
                 dead.append(name)
-        return dead
+        return dead[:MOST_EXPIRED]
 
     def find(self, site: SiteRuntime, cookies: bytes, state: str) -> Attempt | None:
         """The attempt that a callback's state belongs to, when this browser began it."""

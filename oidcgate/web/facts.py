@@ -24,6 +24,7 @@ from oidcgate.web.site import SiteRuntime
 
 MOST_REMEMBERED = 4096  # header blocks
 MOST_BLOCK_REMEMBERED = 8192  # bytes
+MOST_BYTES_REMEMBERED = 8 * 1024 * 1024  # of all blocks; what follows from them takes about as much again
 MOST_CHAIN_REMEMBERED = 256  # bytes of X-Forwarded-For
 MOST_TAILS = 16  # peers that send the very same block, such as a proxy's addresses
 FIRST_LINE_END = b" HTTP/1.1\r\n"
@@ -102,6 +103,7 @@ class FactsTable:
         self._trusted = trusted
         self._head_limit = head_limit
         self._via = pseudonym(sites)
+        self._bytes = 0
         self._known: dict[RawHeaders, Facts] = {}
         self._forwarding: dict[tuple[str, bytes, str], bytes] = {}
         self.known = self._known.get  # the quick way's only call
@@ -123,10 +125,12 @@ class FactsTable:
         raw, head = request.raw_headers, facts.head
         if request.version != HttpVersion11 or head.has_body or head.upgrade or raw in self._known:
             return
-        if sum(len(name) + len(value) for name, value in raw) > MOST_BLOCK_REMEMBERED:
+        size = sum(len(name) + len(value) for name, value in raw)
+        if size > MOST_BLOCK_REMEMBERED:
             return
-        if len(self._known) >= MOST_REMEMBERED:
-            self._known.clear()
+        if len(self._known) >= MOST_REMEMBERED or self._bytes > MOST_BYTES_REMEMBERED:
+            self.forget()
+        self._bytes += size
         self._known[raw] = facts
 
     def _gather(self, raw: RawHeaders, version: tuple[int, int]) -> Facts:
@@ -165,6 +169,7 @@ class FactsTable:
     def forget(self) -> None:
         """Let every request be looked at anew."""
         self._known.clear()
+        self._bytes = 0
 
     def forwarding(self, head: Head, site: SiteRuntime, peer: str) -> bytes:
         """Our forwarding headers; remembered by peer, chain and site, which hardly change on one connection."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from oidcgate.errors import OidcgateError, ProviderError, RequestError, StoreUnavailable, UpstreamError
+from oidcgate.errors import OidcgateError, ProviderError, RequestError, SessionError, StoreUnavailable, UpstreamError
 from oidcgate.net.downstream import CLOSED, KEPT, Downstream, Sent
 from oidcgate.net.relay import RETRYABLE, Exchange, OnDone, Request, body_of, relay
 from oidcgate.net.tunnel import Switch, open_tunnel
@@ -28,6 +28,7 @@ from oidcgate.policy import (
     admits,
     is_public,
     may_cross,
+    readings,
     refused_by,
     without_session,
 )
@@ -77,11 +78,12 @@ class Gate:
         assert isinstance(downstream, Downstream)
         began = time.time()
         target = request.raw_path
+        path = target.partition("?")[0]
         try:
             facts = self.facts.read(request)
+            readings(path)  # refuses what could be read in too many ways, before anything asks how
         except RequestError as error:
             return self._refuse_early(request, error, sequence, began)
-        path = target.partition("?")[0]
         inbound = Inbound(request, downstream, facts, request.method, target, path, sequence, began)
         answer = await self._answer(inbound)
         if isinstance(answer, Exchange):
@@ -234,7 +236,7 @@ class Gate:
             head=head,
             body=body,
             retryable=inbound.method in RETRYABLE and body is None,
-            usable_until=live.shared.usable_until if live is not None else float("inf"),
+            check=live.check_usable if live is not None else lambda: None,
         )
 
     async def _tunnel(self, inbound: Inbound) -> "web.Response | Exchange":
@@ -276,6 +278,8 @@ class Gate:
             return answers.outage(inbound, error, "provider", request_id)
         if isinstance(error, StoreUnavailable):
             return answers.outage(inbound, error, "store", request_id)
+        if isinstance(error, SessionError):
+            return answers.unauthorized(inbound)
         if isinstance(error, UpstreamError):
             return answers.upstream_failure(inbound, error, request_id)
         raise error

@@ -286,10 +286,12 @@ class Grants:
             await self._renew_with_lease(shared)
             shared.failures = 0
         except (ProviderError, StoreUnavailable) as error:
-            shared.failure = error
+            # Whatever the provider said instead of tokens, for those who wait it is an outage.
+            is_plain = isinstance(error, ProviderUnreachable | StoreUnavailable)
+            shared.failure = error if is_plain else ProviderUnreachable(str(error))
             if isinstance(error, Paused | StoreUnavailable):  # nothing was asked of the provider: look again soon
                 shared.next_try = self._clock() + backoff(1, self._jitter())
-            if type(error) is not type(before):
+            if type(shared.failure) is not type(before):
                 log.warning("renewal failed, the session goes on with the token it has: %s", error)
 
     def _back_off(self, shared: SharedGrant) -> float:
@@ -383,6 +385,8 @@ class Grants:
         try:
             claims = await provider.verify(tokens, previous=grant.claims)
         except InvalidIdToken as error:
+            if error.claim == "kid":  # the issuer's own word, under a key that will be known by and by
+                raise ProviderUnreachable("the key of a refreshed ID token is not known yet") from error
             log.error("a refreshed ID token was refused, the sessions of this grant end: %s", error)
             await self._store.delete(grant.key)
             shared.usable_until = 0.0

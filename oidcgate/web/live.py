@@ -7,6 +7,7 @@ Edge by its clock only.
 import json
 import time
 
+from oidcgate.errors import ProviderUnreachable, SessionEnded
 from oidcgate.oidc.idtoken import Claims
 from oidcgate.session.lifecycle import SEEN_WINDOW
 from oidcgate.session.session import Session
@@ -66,6 +67,19 @@ class Live:
     def use(self) -> None:
         """A websocket's byte came from the browser."""
         self.seen = time.time()
+
+    def check_usable(self) -> None:
+        """
+        Looking things up and dialling take time: what may have changed is looked at right before a request goes out.
+
+        Raises:
+            SessionEnded: somebody signed out meanwhile.
+            ProviderUnreachable: the token is past its time; the next request has a new one.
+        """
+        if self.over:
+            raise SessionEnded(self.over)
+        if time.time() >= self.shared.usable_until:
+            raise ProviderUnreachable("the token ran out while its request was on its way")
 
     def take_over(self) -> None:
         """Take over what the grant has: another token, and perhaps other groups to judge."""

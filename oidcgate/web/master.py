@@ -113,6 +113,15 @@ class Master:
 
     async def _finish(self) -> None:
         self._stopping = True
+        async with self._reloading:  # one under way ends first: its workers must be known, to be dismissed
+            await self._drain()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._admin is not None:
+            await self._admin.cleanup()
+
+    async def _drain(self) -> None:
         if self._children:
             log.info("draining")
             await asyncio.sleep(NOTICE)
@@ -120,11 +129,6 @@ class Master:
             for sock in sockets:
                 sock.close()  # else the kernel would queue connections that nobody accepts
         await asyncio.gather(*(self._dismiss(child, DRAIN) for child in self._children))
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._admin is not None:
-            await self._admin.cleanup()
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]", name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -199,6 +203,9 @@ class Master:
                 pass_fds=[theirs.fileno(), *descriptors],
                 stdin=asyncio.subprocess.DEVNULL,
             )
+        except OSError as error:
+            ours.close()
+            raise OidcgateError(f"no process for a worker: {error.strerror or error}") from None
         finally:
             theirs.close()
         channel = await Channel.over(ours, _nothing)
@@ -233,7 +240,7 @@ class Master:
                 log.error("a worker could not be started: %s", error)
                 child.started = time.monotonic()
                 continue
-            if self._config is not config:  # a reload was faster
+            if self._config is not config or self._stopping:  # a reload, or the end, was faster
                 await self._dismiss(successor, 0.0)
                 return
             successor.pause = pause
@@ -281,6 +288,7 @@ class Master:
             raise
         old, self._children, self._config, self._stamps = self._children, children, config, stamps
         self._look_after(children, config)
+        await asyncio.gather(*(child.channel.ask("leave") for child in old))  # from here on the new ones answer
         log.info("reloaded; the old workers drain")
         for child in old:
             self._spawn(self._dismiss(child, DRAIN, patient=True), f"drain {child.process.pid}")

@@ -57,7 +57,7 @@ log = logging.getLogger("oidcgate")
 TICK = 1.0  # seconds between looks at what is over, due or overdue
 DRAIN = 30.0  # seconds that requests under way may take at the end
 BACKLOG = 2048
-TLS_HANDSHAKE = 10.0  # seconds
+TLS_HANDSHAKE = 5.0  # seconds
 IDLE_SHARE = 0.04  # of the drain, for requests that are on their way: a second of 25
 SESSION_OVER = 4001  # websocket close code, RFC 6455 §7.4.2: for private use
 GOING_AWAY = 1012  # service restart (IANA WebSocket close codes)
@@ -330,8 +330,7 @@ class GateServer:
         """
         self.gate.draining = True
         self.quick.is_open = False
-        for listener in self._listeners:
-            listener.close()
+        self.stop_listening()
         deadline = time.monotonic() + drain
         if patient:
             await self._until(deadline, lambda: not self.connections())
@@ -355,6 +354,11 @@ class GateServer:
             await self._admin.cleanup()
         await self.store.close()
         self.access_log.flush()
+
+    def stop_listening(self) -> None:
+        """Accept nobody new."""
+        for listener in self._listeners:
+            listener.close()
 
     def _end_websockets(self) -> bool:
         """Whether there was one."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from oidcgate.errors import InvalidHandle, InvalidSeal, ProviderError, StoreUnavailable
+from oidcgate.errors import InvalidHandle, InvalidSeal, ProviderUnreachable, StoreUnavailable
 from oidcgate.oidc.idtoken import Claims
 from oidcgate.oidc.tokens import TokenSet
 from oidcgate.session.lifecycle import SEEN_WINDOW, Limits, touch_due
@@ -55,6 +55,7 @@ class Sessions:
         self._clock = clock
         self._lives: dict[bytes, Live] = {}
         self.find = self._lives.get  # the hot path's only call
+        self._unsaid: dict[str, tuple[str, str]] = {}  # sessions that ended while the store was away
         store.listen(self._told)
 
     def __len__(self) -> int:
@@ -66,7 +67,7 @@ class Sessions:
 
         Raises:
             StoreUnavailable: nobody can tell.
-            ProviderError: its token has run out and cannot be renewed right now.
+            ProviderUnreachable: its token has run out and cannot be renewed right now.
         """
         live = self._lives.get(handle) or await self._load(handle)
         if live is None:
@@ -98,7 +99,7 @@ class Sessions:
         if self._clock() < shared.usable_until:
             return True
         if shared.can_renew:
-            raise shared.failure or ProviderError("the token ran out and was not renewed in time")
+            raise shared.failure or ProviderUnreachable("the token ran out and was not renewed in time")
         return False
 
     async def _load(self, handle: bytes) -> Live | None:
@@ -107,7 +108,7 @@ class Sessions:
         except InvalidHandle:
             return None
         session, _ = await self._read(key)
-        if session is None:
+        if session is None or key in self._unsaid:
             return None
         shared = await self._grants.load(session.grant_key)
         if shared is None or not any(k == key for k, _ in shared.grant.sessions):
@@ -220,11 +221,15 @@ class Sessions:
         """
         End a session everywhere: its record, its share of the grant, its open streams and websockets.
 
-        Raises:
-            StoreUnavailable: the record could not be removed; here it has ended all the same.
+        When the store does not answer, it has ended in this process, and for all others when the store is back.
         """
         self._drop(live, reason)
-        await self._remove(live.session.key, live.session.grant_key, reason)
+        try:
+            await self._remove(live.session.key, live.session.grant_key, reason)
+        except StoreUnavailable as error:
+            # Whoever signs out has signed out: here at once, elsewhere as soon as the store can be told.
+            log.warning("the end of a session waits for the store: %s", error)
+            self._unsaid[live.session.key] = (live.session.grant_key, reason)
 
     async def end_key(self, key: str, reason: str) -> bool:
         """
@@ -298,6 +303,7 @@ class Sessions:
 
     async def sweep(self, has_open: Callable[[Live], bool]) -> None:
         """Once a second: end what is over, renew what is due, forget what is not used."""
+        await self._say_what_waits()
         now = self._clock()
         busy: set[int] = set()
         for live in list(self._lives.values()):
@@ -306,6 +312,14 @@ class Sessions:
                 busy.add(id(live.shared))
             await self._sweep_one(live, now, is_open=is_open)
         self._grants.renew_those_due(lambda shared: id(shared) in busy)
+
+    async def _say_what_waits(self) -> None:
+        for key, (grant_key, reason) in list(self._unsaid.items()):
+            try:
+                await self._remove(key, grant_key, reason)
+            except StoreUnavailable:
+                return
+            del self._unsaid[key]
 
     async def _sweep_one(self, live: Live, now: float, *, is_open: bool) -> None:
         try:

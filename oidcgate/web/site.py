@@ -12,7 +12,7 @@ from oidcgate.net.relay import RelayLimits
 from oidcgate.net.upstream import UpstreamPools
 from oidcgate.proxy.reply import ReplyRewriter
 from oidcgate.proxy.ui import PRESETS, Preset
-from oidcgate.session.cookies import CookieNames, cookie_names, expire_cookie
+from oidcgate.session.cookies import CookieNames, cookie_names, expire_cookie, named_in
 from oidcgate.web.providers import Providers
 
 
@@ -36,9 +36,11 @@ class SiteRuntime:
     restricts: bool  # whether there are rules by path
     quick_target: re.Pattern[str]  # targets that need no second look
 
-    def ui_cookie_expiries(self) -> list[str]:
-        """Set-Cookie values that remove the UI's own login cookies, which would only confuse it."""
-        return [expire_cookie(name.encode(), secure=self.secure) for name in self.preset.token_cookies]
+    def ui_cookie_expiries(self, cookies: bytes) -> list[str]:
+        """Set-Cookie values that remove the UI's own login cookies: those with known names, and those the browser has."""
+        known = [name for name in self.kept_cookies if not name.endswith(b"*")]
+        names = dict.fromkeys([*known, *named_in(cookies, self.kept_cookies)])
+        return [expire_cookie(name, secure=self.secure) for name in names]
 
 
 # A target whose path every server reads alike: no empty or dot segment, nothing encoded but spaces, which the Dashboard
@@ -63,6 +65,7 @@ def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
     names = cookie_names(config.session.cookie.name, secure=secure)
     preset = PRESETS[site.upstream.ui]
     pools = UpstreamPools(site.upstream)
+    kept = tuple(name.encode() for name in preset.token_cookies)
     return SiteRuntime(
         config=site,
         origin=str(origin),
@@ -73,7 +76,7 @@ def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
         names=names,
         provider_id=providers.id_for(config, site),
         pools=pools,
-        rewriter=ReplyRewriter(origin=str(origin), upstream_origins=pools.origins, own=names.session),
+        rewriter=ReplyRewriter(origin=str(origin), upstream_origins=pools.origins, own=names.session, others=kept),
         limits=RelayLimits(
             header_timeout=site.upstream.header_timeout,
             idle_timeout=site.upstream.idle_timeout,
@@ -82,7 +85,7 @@ def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
         sends_token=site.identity == "token",
         restricts=bool(site.access.rules),
         quick_target=quick_target(config.prefix, preset.no_passage),
-        kept_cookies=tuple(name.encode() for name in preset.token_cookies),
+        kept_cookies=kept,
     )
 
 

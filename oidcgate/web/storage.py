@@ -46,5 +46,5 @@ class GateStorage(AbstractStorage):
         elif session.identity is not None and session.new:
             cookie = set_cookie(site.names.session, bytes(session.identity).decode(), secure=site.secure)
             response.headers.add("Set-Cookie", cookie)
-        for expiry in site.ui_cookie_expiries():
+        for expiry in site.ui_cookie_expiries(inbound.facts.head.cookie):
             response.headers.add("Set-Cookie", expiry)

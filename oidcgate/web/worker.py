@@ -56,6 +56,9 @@ class Worker:
         match message.get("say"):
             case "start":
                 return await self._start(message["config"])
+            case "leave" if self._gate is not None:
+                self._gate.stop_listening()
+                return {}
             case "stop":
                 await self._stop(message["drain"], patient=message.get("patient", False))
                 return {}

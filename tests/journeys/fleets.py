@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from oidcgate.session.lifecycle import LONGEST_BACKOFF
 from tests.support.browser import NAVIGATION, SCRIPT, Browser
 from tests.support.fleet import AUTHORITY, LIMIT, Fleet, Replica
 from tests.support.raw import Reply, Wire, connect, fetch, request
@@ -113,7 +114,7 @@ class Load:
             last = self.since(start)[-wanted:]
             return len(last) == wanted and all(answer.status == 200 for answer in last)
 
-        await eventually(good, "good answers only")
+        await eventually(good, "good answers only", within=LONGEST_BACKOFF + LIMIT)
 
 
 # Processes.

@@ -294,13 +294,13 @@ async def test_a_token_that_runs_out_while_the_upstream_is_dialled_is_not_sent(
     """503, to be asked again in a moment; nothing reaches the upstream."""
 
     class MuchLater:
-        """A clock that the relay alone looks at."""
+        """A clock that the last look at the session alone uses."""
 
         @staticmethod
         def time() -> float:
             return time.time() + 10**6
 
-    monkeypatch.setattr("oidcgate.net.relay.time", MuchLater)
+    monkeypatch.setattr("oidcgate.web.live.time", MuchLater)
     reply = await gated.fetch(gated.request())
     assert (reply.status, reply.value("Retry-After")) == (503, "5")
     await until(lambda: all(link.ended.is_set() for link in gated.upstream.links))

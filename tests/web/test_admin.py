@@ -175,7 +175,7 @@ async def test_the_list(token_file: Path, scheme: str) -> None:
         rows = json.loads(reply.text)["sessions"]
         assert [row["email"] for row in rows] == ["bob@example.com", "alice@example.com"]
         assert {row["session"] for row in rows} == {session_name(live.session.key) for live in lives(stack)}
-        assert alice.cookie("oidcgate") not in reply.text
+        assert (alice.cookie("oidcgate") or "?") not in reply.text
 
 
 async def test_ending_one(token_file: Path) -> None:

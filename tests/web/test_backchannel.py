@@ -192,7 +192,7 @@ async def test_made_up_keys_ask_the_issuer_once(telling: Stack) -> None:
     browser = await telling.browser()
     before = telling.issuer.calls["keys"]
     for number in range(5):
-        telling.issuer.quirks.header = lambda h, n=number: h | {"kid": f"made-up-{n}"}  # type: ignore[misc]
+        telling.issuer.quirks.header = lambda h, n=number: h | {"kid": f"made-up-{n}"}
         page = await tell(telling, telling.issuer.logout_token(logins(telling)[0], CLIENT))
         assert page.status == 400
     assert telling.issuer.calls["keys"] <= before + 1

@@ -3,12 +3,14 @@
 import asyncio
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from oidcgate.demo.issuer import DEMO_PEOPLE
 from oidcgate.errors import StoreUnavailable
+from oidcgate.session.store import Stored
+from oidcgate.stores.memory import MemoryStore
 from oidcgate.web import grants as grants_module
 from oidcgate.web.grants import SharedGrant
 from oidcgate.web.lease import Lease
@@ -301,6 +303,40 @@ async def test_after_exp_an_outage_answers_503_and_keeps_the_session(timed: Any)
     assert stack.ui.expired_tokens == 0
 
 
+async def test_after_exp_a_broken_answer_is_an_outage_too(timed: Any) -> None:
+    """An ingress that answers in the issuer's place: 503 as if there were no answer, and the session stays."""
+    stack, clock = timed
+    browser = await stack.browser()
+    stack.issuer.quirks.fail["token"] = 500
+    turn(stack, clock, LIFE + 5)
+    for _ in range(2):
+        page = await ask(browser, stack)
+        assert (page.status, page.reply.value("Retry-After")) == (503, "5")
+    stack.issuer.quirks.fail.clear()
+    turn(stack, clock, 60)
+    assert (await ask(browser, stack)).status == 200
+
+
+async def test_a_token_that_runs_out_while_the_store_is_asked(timed: Any) -> None:
+    """A store that takes its time costs time only: the token is judged when the answer is there."""
+    stack, clock = timed
+    browser = await stack.browser()
+    store = intercept_store(stack)
+    read = store.get
+
+    async def slow(key: str) -> Stored | None:
+        clock.ahead += 300
+        store.get = read  # type: ignore[method-assign]
+        return await read(key)
+
+    turn(stack, clock, LIFE - 200)
+    look_again(stack, at_the_store=True)
+    store.get = slow  # type: ignore[method-assign]
+    assert (await ask(browser, stack)).status == 200
+    assert store.get == read
+    assert stack.ui.expired_tokens == 0
+
+
 async def test_no_expired_token_reaches_the_ui() -> None:
     """With tokens that live for seconds, real time and requests without a pause, none arrives late."""
     async with quick_stack(issuer={"id_token_life": 4}) as stack:
@@ -469,6 +505,42 @@ async def test_a_lease_whose_holder_died_is_taken_over(timed: Any) -> None:
     assert (await asked).status == 200
 
 
+async def test_a_failure_is_told_while_the_lease_is_held(timed: Any) -> None:
+    """Who waits for the lease finds the pause in the store, and does not try at once what has just failed."""
+    stack, clock = timed
+    browser = await stack.browser()
+    store, told = intercept_store(stack), []
+    inner, lease = cast(MemoryStore, store.inner), f"lease:{the_grant(stack).grant.key}"
+    store.before_put = lambda key: told.append(lease in inner._items) if key.startswith("pause:") else None
+    stack.issuer.quirks.fail["token"] = 503
+    turn(stack, clock, DUE)
+    assert (await ask(browser, stack)).status == 200
+    await renewals_over(stack)
+    assert told == [True]
+
+
+async def test_the_failure_of_another_process_is_not_ours(timed: Any) -> None:
+    """It is heeded, but makes no pause of ours longer: we may be the first to succeed."""
+    stack, clock = timed
+    browser = await stack.browser()
+    shared, store = the_grant(stack), intercept_store(stack)
+    pause = f"pause:{shared.grant.key}"
+    calls = stack.issuer.calls["token"]
+    clock.ahead += DUE
+    await store.put(pause, b"1", life=LIFE)
+    for _ in range(3):
+        turn(stack, clock, 1)
+        assert (await ask(browser, stack)).status == 200
+        await renewals_over(stack)
+        assert shared.next_try - clock() <= 1
+    assert stack.issuer.calls["token"] == calls
+    await store.delete(pause)
+    turn(stack, clock, 1)
+    assert (await ask(browser, stack)).status == 200
+    await renewals_over(stack)
+    assert stack.issuer.calls["token"] == calls + 1
+
+
 async def test_a_token_set_that_somebody_else_renewed_is_adopted(timed: Any) -> None:
     """The store is read again before the provider is asked."""
     stack, clock = timed
@@ -570,7 +642,7 @@ async def test_a_renewal_that_brings_nothing_usable_is_an_outage(timed: Any, mon
     with monkeypatch.context() as patch:
         patch.setattr(gate_of(stack).grants, "_renew_with_lease", nothing)
         turn(stack, clock, LIFE + 5)
-        assert (await ask(browser, stack)).status == 502
+        assert (await ask(browser, stack)).status == 503
     assert (await ask(browser, stack)).status == 200
 
 

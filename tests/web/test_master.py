@@ -32,7 +32,6 @@ from oidcgate.web.sessionpage import ENDED_BY_ADMIN
 from tests.support.browser import Browser
 from tests.support.fleet import AUTHORITY, Fleet, Replica
 from tests.support.raw import Reply, connect, fetch, request
-from tests.web.test_control import nothing
 from tests.web.test_sessions import closed_with
 
 LIMIT = 30.0  # seconds after which a test is stuck
@@ -541,6 +540,26 @@ async def test_sigterm_lets_requests_finish() -> None:
             await connect(replica.port)
 
 
+async def test_sigterm_during_a_reload() -> None:
+    """The new generation ends with the old one."""
+    async with Fleet() as fleet:
+        (replica,) = fleet.replicas
+        old = replica.workers()
+        replica.process.send_signal(signal.SIGHUP)
+
+        async def has_begun() -> bool:
+            return len(replica.workers()) > len(old)
+
+        await until(has_begun)
+        processes = replica.workers()
+        replica.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(replica.process.wait(), LIMIT) == 0
+        await gone(processes)
+        assert replica.reading is not None
+        await asyncio.wait_for(asyncio.shield(replica.reading), LIMIT)  # nobody holds its output any more
+        assert not [line for line in replica.said if b"Traceback" in line or b"error" in line]
+
+
 async def test_a_killed_master_takes_its_workers_along() -> None:
     """Nobody would replace them."""
     async with Fleet() as fleet:
@@ -613,14 +632,14 @@ async def test_a_generation_is_whole_or_not_there(settings: tuple[Fleet, Config]
     master: Any = Master(lambda: config)
     two = config.model_copy(update={"workers": 2})
     master._listen(two)
-    start, made = master._start_child, []
+    start = master._start_child
+    made: list[Child] = []
 
     async def once(given: Config, index: int) -> Child:
         if made:
             raise OidcgateError("no second one, for a test")
         made.append(await start(given, index))
-        first: Child = made[0]
-        return first
+        return made[0]
 
     master._start_child = once
     with pytest.raises(OidcgateError, match="no second one"):
@@ -641,7 +660,7 @@ async def test_nobody_there(settings: tuple[Fleet, Config]) -> None:
         await master._sessions(None)
     assert file_stamps(None) == {}
     assert worker_count(config) == 1
-    assert await nothing({}) is None
+    assert await master_module._nothing({}) is None
 
 
 async def test_sessions_are_asked_of_the_next_one(settings: tuple[Fleet, Config]) -> None:
@@ -670,3 +689,64 @@ async def test_an_address_that_cannot_be(settings: tuple[Fleet, Config]) -> None
     with pytest.raises(ConfigError) as caught:
         Master(lambda: bad)._listen(bad)
     assert caught.value.problems[0].path == "listen"
+
+
+async def test_no_process_for_a_worker(settings: tuple[Fleet, Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has none left for now is no reason to give up: it is a failure like others."""
+    _, config = settings
+    master: Any = Master(lambda: config)
+    master._listen(config)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(OidcgateError, match="no process for a worker: No such file"):
+        await master._start_child(config, 0)
+    for sockets in master._sockets.values():
+        for sock in sockets:
+            sock.close()
+
+
+async def test_a_reload_while_no_worker_can_be_started(settings: tuple[Fleet, Config]) -> None:
+    """Then the new generation has its own, and the old one's is not tried again."""
+    _, config = settings
+    master: Any = Master(lambda: config)
+    master._listen(config)
+    master._config = config
+    child: Child = await master._start_child(config, 0)
+    master._children = [child]
+    tries = []
+
+    async def fails(*_: Any) -> Child:
+        tries.append(1)
+        if len(tries) == 2:
+            master._config = config.model_copy()
+        raise OidcgateError("for a test")
+
+    master._start_child = fails
+    child.process.kill()
+    await master._wait_for(child, config)
+    assert len(tries) == 2
+    child.channel.close()
+    await child.listening
+    for sockets in master._sockets.values():
+        for sock in sockets:
+            sock.close()
+
+
+def test_what_a_worker_says_of_its_failure() -> None:
+    """Problems by their keys, a reason in words, or nothing at all."""
+    failures: list[Any] = [
+        master_module._failure(answer) for answer in ({"problems": [["a.b", "c"]]}, {"failure": "in words"}, {})
+    ]
+    assert [str(problem) for problem in failures[0].problems] == ["a.b: c"]
+    assert [str(failure) for failure in failures[1:]] == ["in words", "a worker did not start in time"]
+
+
+async def test_a_file_that_is_away_for_a_moment(settings: tuple[Fleet, Config], tmp_path: Path) -> None:
+    """Its coming back is a change, and its going is one."""
+    _, config = settings
+    keys = tmp_path / "keys"
+    session = config.session.model_copy(update={"keys_file": str(keys)})
+    changed = config.model_copy(update={"session": session})
+    away = file_stamps(changed)
+    keys.touch()
+    assert set(away) == set(file_stamps(changed)) == {str(keys)}
+    assert away != file_stamps(changed)

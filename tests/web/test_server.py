@@ -372,7 +372,7 @@ async def test_each_client_has_grants_of_its_own(three: Stack) -> None:
     assert first.shared is not second.shared
     assert first.claims.audience != second.claims.audience
     assert (await ask(browser, three)).status == 200
-    assert len(gate_of(three).sites[0].ui_cookie_expiries()) == 0
+    assert len(gate_of(three).sites[0].ui_cookie_expiries(b"")) == 0
 
 
 async def test_a_login_that_is_not_admitted_ends_no_other_session(stack: Stack) -> None:

@@ -17,15 +17,16 @@ import pytest
 from oidcgate.cli.secret import new_key
 from oidcgate.demo.issuer import DEMO_PEOPLE
 from oidcgate.session.lifecycle import SEEN_WINDOW
+from oidcgate.session.session import session_key
+from oidcgate.web.live import Live
 from oidcgate.web.server import GateServer
-from oidcgate.web.sessions import FORGET_AFTER, OUTAGE_WINDOW, Live
+from oidcgate.web.sessions import FORGET_AFTER, OUTAGE_WINDOW
 from tests.support.browser import NAVIGATION, SCRIPT, Browser
 from tests.support.raw import Wire, connect, request
 from tests.support.stack import Stack
 from tests.web.steps import (
     ask,
     clocked,
-    cookies_set,
     gate_of,
     intercept_store,
     is_signed_in,
@@ -478,16 +479,22 @@ async def test_a_session_that_runs_out_during_an_outage_stays_over() -> None:
         assert (await ask(browser, stack)).status == 401
 
 
-async def test_a_sign_out_during_an_outage_is_not_pretended(stack: Stack) -> None:
-    """The record could not be removed: 503, and here the session has ended all the same."""
+async def test_a_sign_out_during_an_outage_holds(stack: Stack) -> None:
+    """Here the session has ended at once and its cookie goes; for everybody else it ends when the store is back."""
     browser = await stack.browser()
     page = await browser.open(f"{stack.url}/oauth2/sign_out")
     store = intercept_store(stack)
     store.is_down = True
+    handle = browser.cookie("oidcgate") or ""
     answer = await browser.submit(page)
-    assert answer.status == 503
-    assert not cookies_set(answer)
+    assert answer.text.count("signed out") == 1
+    assert browser.cookie("oidcgate") is None
     assert not lives(stack)
+    store.is_down = False
+    browser.cookies["localhost", "oidcgate"] = handle
+    assert (await ask(browser, stack)).status == 401
+    await gate_of(stack).look_after()
+    assert await store.get(session_key(handle.encode())) is None
 
 
 async def test_a_renewal_that_the_store_delays_is_told_as_an_outage_of_the_store() -> None:
@@ -695,7 +702,8 @@ async def test_a_sign_in_while_the_last_session_leaves(monkeypatch: pytest.Monke
         first = await stack.browser()
         page = await first.open(f"{stack.url}/oauth2/sign_out")
         store: Any = intercept_store(stack)
-        whole, second = store.delete, []
+        whole = store.delete
+        second: list[Browser] = []
 
         async def delete(key: str, *, expected: int | None = None) -> bool:
             if key.startswith("grant:") and not second:
@@ -782,3 +790,43 @@ async def test_a_key_that_is_gone_signs_out() -> None:
         assert (await browser.sign_in(stack.url + "/")).status == 200
         assert (await ask(browser, stack)).status == 200
         assert len(await gate_of(stack).register.everybody()) == 1
+
+
+# The end of its tokens
+
+
+async def test_a_session_goes_on_to_the_end_of_its_last_token() -> None:
+    """No refresh any more: what there is counts until it expires, and then the session is over."""
+    async with clocked(issuer={"id_token_life": HOUR}, config={"session": {"idle": "12h"}}) as (stack, clock):
+        browser = await stack.browser()
+        stack.issuer.refresh_tokens.revoke("demo-0001")
+        turn(stack, clock, HOUR - 60)
+        assert (await ask(browser, stack)).status == 200
+        for task in list(gate_of(stack).grants._tasks):
+            await task
+        look_again(stack)
+        assert (await ask(browser, stack)).status == 200
+        turn(stack, clock, 120)
+        assert (await ask(browser, stack)).status == 401
+        assert not lives(stack)
+
+
+async def test_a_renewal_that_brings_nothing_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that has run out is not sent, and the session is not ended for it."""
+    async with clocked(issuer={"id_token_life": HOUR}, config={"session": {"idle": "12h"}}) as (stack, clock):
+        browser = await stack.browser()
+
+        async def nothing(_shared: Any) -> None:
+            return None
+
+        with monkeypatch.context() as patched:
+            patched.setattr(gate_of(stack).grants, "wait_for_renewal", nothing)
+            turn(stack, clock, HOUR + 1)
+            assert (await ask(browser, stack)).status in (502, 503)
+        assert (await ask(browser, stack)).status == 200
+
+
+async def test_ending_what_is_not_there(stack: Stack) -> None:
+    """It says so."""
+    assert not await gate_of(stack).sessions.end_key("session:unknown", "for a test")
+    assert await gate_of(stack).sessions.keys_of("grant:unknown") == []

@@ -48,9 +48,12 @@ def test_cookies_by_scheme() -> None:
 
 def test_expiries_of_the_uis_cookies() -> None:
     """With the attributes that they were set with."""
-    (line,) = site_of("https://a.example.com", upstream={"ui": "dashboard-2"}).ui_cookie_expiries()
+    (line,) = site_of("https://a.example.com", upstream={"ui": "dashboard-2"}).ui_cookie_expiries(b"")
     assert line == "jweToken=; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0"
-    assert site_of("https://a.example.com").ui_cookie_expiries() == []
+    assert site_of("https://a.example.com").ui_cookie_expiries(b"") == []
+    headlamp = site_of("https://a.example.com", upstream={"ui": "headlamp"})
+    (line,) = headlamp.ui_cookie_expiries(b"headlamp-auth-main.0=x; theme=dark; headlamp-auth-main.0=y")
+    assert line.startswith("headlamp-auth-main.0=; ")
 
 
 def test_what_the_data_path_asks() -> None:

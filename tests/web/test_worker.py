@@ -19,7 +19,7 @@ from oidcgate.errors import StoreUnavailable
 from oidcgate.web.control import Channel, Message
 from oidcgate.web.worker import Worker
 from tests.support.browser import Browser
-from tests.support.raw import fetch, request
+from tests.support.raw import connect, fetch, request
 from tests.support.stack import Stack
 from tests.web.steps import MEMORY, ask, quick_stack
 from tests.web.test_control import LIMIT, nothing
@@ -138,7 +138,7 @@ async def test_sessions_are_listed_and_ended() -> None:
 async def test_questions_before_the_start() -> None:
     """Without a gate there is nothing to tell, and nonsense is no reason to die."""
     async with employed() as (master, _running, _worker):
-        for say in ("figures", "sessions", "checks", "nonsense"):
+        for say in ("leave", "figures", "sessions", "checks", "nonsense"):
             assert await master.ask(say) == {}
         assert await master.ask("stop", drain=0) == {}
 
@@ -171,6 +171,23 @@ async def test_the_master_has_gone() -> None:
         assert await status(master, stack) == 401
         master.channel.close()
         assert await asyncio.wait_for(asyncio.shield(running), LIMIT) == 0
+
+
+async def test_nobody_new() -> None:
+    """Told to leave, it accepts no connection and still answers on those it has."""
+    async with quick_stack() as stack, employed() as (master, _running, _worker):
+        await master.ask("start", config=document(stack))
+        wire = await connect(master.port)
+        get = request("/api/v1/me", host=f"localhost:{stack.port}")
+        await wire.send(get)
+        assert (await wire.reply()).status == 401
+        assert await master.ask("leave") == {}
+        with pytest.raises(ConnectionRefusedError):
+            await connect(master.port)
+        await wire.send(get)
+        assert (await wire.reply()).status == 401
+        await wire.close()
+        assert await master.ask("stop", drain=0.2) == {}
 
 
 async def test_a_reload_leaves_connections_their_time() -> None:

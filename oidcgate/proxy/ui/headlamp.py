@@ -1,7 +1,9 @@
 """
 Headlamp.
 
-Pure: data only. Its calls go below ``/clusters/<name>/`` and its websockets to ``/wsMultiplexer``.
+Pure: data only. Its own login cookie would win over the bearer that comes along, so it passes in neither direction; its
+name holds the cluster's and a number. Its calls go below ``/clusters/<name>/``, its websockets
+to ``/wsMultiplexer``.
 """
 
 from oidcgate.proxy.ui.preset import Preset
@@ -9,6 +11,7 @@ from oidcgate.proxy.ui.preset import Preset
 HEADLAMP = Preset(
     name="headlamp",
     api_paths=("/clusters/", "/wsMultiplexer", "/config", "/plugins", "/drain-node", "/portforward"),
+    token_cookies=("headlamp-auth-*",),
     secret_paths=(),
     no_passage=(),
 )

@@ -6,6 +6,7 @@ Pure: data only.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from oidcgate.policy import readings
 
@@ -21,7 +22,8 @@ class Preset:
         name: as in the configuration.
         api_paths: prefixes of paths that scripts fetch; never a redirect there.
         secret_paths: prefixes of paths that hold a bearer secret; logged without what follows.
-        token_cookies: the UI's own login cookies: kept from it, and expired at sign-in and sign-out.
+        token_cookies: the UI's own login cookies (or their beginnings, with ``*``): passed in neither direction, and
+            expired at sign-in and sign-out.
         unauthorized: body of our 401, in the words that the UI's own code understands.
         unauthorized_type: its media type.
         answered: paths that we answer ourselves without a session, with 200 and this JSON.
@@ -50,7 +52,8 @@ class Preset:
     def logged(self, path: str) -> str:
         """A path as the log may show it: never a query, and nothing behind a secret prefix."""
         plain = path.partition("?")[0]
+        decoded = unquote(plain)
         for prefix in self.secret_paths:
-            if any(reading.startswith(prefix) for reading in readings(plain)):
+            if plain.startswith(prefix) or decoded.startswith(prefix):
                 return prefix + "…"
         return plain

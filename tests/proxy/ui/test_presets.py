@@ -102,7 +102,12 @@ def test_login_status() -> None:
 
 @pytest.mark.parametrize(
     ("ui", "cookies"),
-    [("dashboard-2", {"jweToken"}), ("dashboard-7", {"token", "jweToken"}), ("headlamp", set()), ("plain", set())],
+    [
+        ("dashboard-2", {"jweToken"}),
+        ("dashboard-7", {"token", "jweToken"}),
+        ("headlamp", {"headlamp-auth-*"}),
+        ("plain", set()),
+    ],
 )
 def test_token_cookies(ui: str, cookies: set[str]) -> None:
     """The UI's own login cookies, which would only confuse it."""
