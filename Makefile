@@ -33,9 +33,9 @@ $(VENV)/.everything: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
 	@touch $@ $(VENV)/.runtime
 
-# Programs that the tests drive and pip cannot bring: Chromium, Node.js with npm.
+# Programs that the tests drive and pip cannot bring: Chromium, Node.js with npm, Redis.
 system:
-	@tools/system-packages chromium node npm
+	@tools/system-packages chromium node npm redis-server
 
 test: $(VENV)/.everything system
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

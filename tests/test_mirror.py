@@ -15,6 +15,9 @@ ELSEWHERE = {
     "stores/redis_client.py": "tests/stores/test_redis.py",
     "stores/redis_notices.py": "tests/stores/test_redis.py",
     "web/texts.py": "data; tests/journeys/test_pages.py looks at every page",
+    "web/machine.py": "tests/web/test_server.py",
+    "web/opening.py": "tests/web/test_server.py",
+    "web/sharedgrant.py": "tests/web/test_grants.py",
     "web/live.py": "tests/web/test_sessions.py",
 }
 

@@ -11,7 +11,7 @@ import yaml
 from oidcgate.config import Config, load_config
 from oidcgate.errors import ConfigError
 from oidcgate.web.keys import read_ring
-from oidcgate.web.server import check_runtime
+from oidcgate.web.machine import check_runtime
 
 STARS = "******"
 PASSWORD = re.compile(r"^([a-z0-9+.-]+://[^/?#:@]*:)[^/?#]*@", re.IGNORECASE)

@@ -21,7 +21,8 @@ from oidcgate.demo.issuer import DEMO_PEOPLE, Client, DemoIssuer
 from oidcgate.demo.ui.server import DemoUI
 from oidcgate.errors import ConfigError, Problem
 from oidcgate.web.logs import set_up_logging
-from oidcgate.web.server import GateServer, check_runtime
+from oidcgate.web.machine import check_runtime
+from oidcgate.web.server import GateServer
 
 SECRET = "demo-only"  # noqa: S105 - the demo issuer accepts it on this machine only
 TOKEN_LIFE = 300  # seconds: short, so that one can watch renewals go unnoticed

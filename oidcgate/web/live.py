@@ -11,7 +11,7 @@ from oidcgate.errors import ProviderUnreachable, SessionEnded
 from oidcgate.oidc.idtoken import Claims
 from oidcgate.session.lifecycle import SEEN_WINDOW
 from oidcgate.session.session import Session
-from oidcgate.web.grants import SharedGrant
+from oidcgate.web.sharedgrant import SharedGrant
 
 
 class Live:

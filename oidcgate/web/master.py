@@ -29,7 +29,8 @@ from oidcgate.errors import ConfigError, OidcgateError, Problem, StoreUnavailabl
 from oidcgate.web.admin import admin_app, token_reader
 from oidcgate.web.control import Channel, Message
 from oidcgate.web.keys import load_ring
-from oidcgate.web.server import BACKLOG, open_store, raise_file_limit, remove_stale_socket
+from oidcgate.web.machine import BACKLOG, raise_file_limit, remove_stale_socket
+from oidcgate.web.opening import open_store
 
 log = logging.getLogger("oidcgate.master")
 

@@ -8,11 +8,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
 import secrets
 import socket
-import ssl
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +19,6 @@ from aiohttp import web
 
 from oidcgate.config.addresses import Listen, parse_listen
 from oidcgate.config.model import Config
-from oidcgate.config.redis_address import parse_redis_url
 from oidcgate.errors import ConfigError, OidcgateError, Problem, ProviderError, StoreUnavailable
 from oidcgate.net.downstream import Downstream, DownstreamServer
 from oidcgate.net.tunnel import GRACE
@@ -30,8 +26,6 @@ from oidcgate.policy import admits
 from oidcgate.proxy.forwarded import parse_networks
 from oidcgate.session.lifecycle import Limits
 from oidcgate.session.store import Store
-from oidcgate.stores.memory import MemoryStore
-from oidcgate.stores.sqlite import SqliteStore
 from oidcgate.web.admin import admin_app, token_reader
 from oidcgate.web.attempts import Attempts
 from oidcgate.web.backchannel import BackchannelLogout
@@ -43,6 +37,8 @@ from oidcgate.web.keys import load_ring
 from oidcgate.web.live import Live
 from oidcgate.web.login import LoginPages
 from oidcgate.web.logs import AccessLog, RequestNumbers
+from oidcgate.web.machine import BACKLOG, handshake_limit, raise_file_limit, remove_stale_socket, server_tls
+from oidcgate.web.opening import open_store
 from oidcgate.web.ownpages import OwnPages
 from oidcgate.web.providers import Providers
 from oidcgate.web.quick import QuickWay
@@ -56,8 +52,6 @@ log = logging.getLogger("oidcgate")
 
 TICK = 1.0  # seconds between looks at what is over, due or overdue
 DRAIN = 30.0  # seconds that requests under way may take at the end
-BACKLOG = 2048
-TLS_HANDSHAKE = 5.0  # seconds
 IDLE_SHARE = 0.04  # of the drain, for requests that are on their way: a second of 25
 SESSION_OVER = 4001  # websocket close code, RFC 6455 §7.4.2: for private use
 GOING_AWAY = 1012  # service restart (IANA WebSocket close codes)
@@ -375,93 +369,3 @@ class GateServer:
         """Polled, at the end only: an event would cost every request."""
         while time.monotonic() < deadline and not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-
-
-async def open_store(config: Config) -> Store:
-    """
-    The configured store, opened.
-
-    Raises:
-        StoreUnavailable: it cannot be.
-    """
-    kind, _, path = config.session.store.partition(":")
-    if kind == "memory":
-        return MemoryStore()
-    if kind not in ("sqlite", ""):
-        return await open_redis(config.session.store)
-    store = SqliteStore(Path(path) if path else Path(config.session.state_dir) / "sessions.db")
-    await store.open()
-    return store
-
-
-async def open_redis(url: str) -> Store:
-    """
-    The shared store. One that does not answer yet is no reason not to start: it recovers by itself.
-
-    Raises:
-        ConfigError: the library is not installed.
-    """
-    try:
-        from oidcgate.stores.redis import RedisStore
-    except ImportError:
-        raise ConfigError([Problem("session.store", "needs the extra: pip install 'oidcgate[redis]'")]) from None
-    store = RedisStore(parse_redis_url(url))
-    try:
-        await store.open()
-    except StoreUnavailable as error:
-        log.warning("the store does not answer yet: %s", error)
-    return store
-
-
-def remove_stale_socket(path: Path) -> None:
-    """A socket that a killed process left behind would keep us from listening."""
-    if path.is_socket():
-        path.unlink()
-
-
-def server_tls(config: Config) -> ssl.SSLContext | None:
-    """
-    The public listener's certificate; only http/1.1 is offered.
-
-    Raises:
-        ConfigError: it does not load.
-    """
-    if config.tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(config.tls.cert_file, config.tls.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError([Problem("tls.cert_file", str(error))]) from None
-    return context
-
-
-def handshake_limit(tls: ssl.SSLContext | None) -> float | None:
-    """Seconds for a TLS handshake; asyncio wants None where there is none."""
-    return TLS_HANDSHAKE if tls is not None else None
-
-
-def raise_file_limit() -> None:
-    """Each browser takes two descriptors: use all that the system grants."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def check_runtime() -> list[Problem]:
-    """What is wrong with the libraries this runs on."""
-    from aiohttp import http_parser
-
-    if os.environ.get("AIOHTTP_NO_EXTENSIONS") or http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-        return [
-            Problem(
-                "",
-                "aiohttp runs with its Python parser, which is slow and less strict; "
-                "unset AIOHTTP_NO_EXTENSIONS and install a wheel with C extensions",
-            )
-        ]
-    if sys.flags.optimize:
-        return [Problem("", "python -O removes checks; run without it")]
-    return []

@@ -37,7 +37,7 @@ class SiteRuntime:
     quick_target: re.Pattern[str]  # targets that need no second look
 
     def ui_cookie_expiries(self, cookies: bytes) -> list[str]:
-        """Set-Cookie values that remove the UI's own login cookies: those with known names, and those the browser has."""
+        """Set-Cookie values that remove the UI's own login cookies: those of known names, and those that came along."""
         known = [name for name in self.kept_cookies if not name.endswith(b"*")]
         names = dict.fromkeys([*known, *named_in(cookies, self.kept_cookies)])
         return [expire_cookie(name, secure=self.secure) for name in names]

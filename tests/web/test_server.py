@@ -17,7 +17,9 @@ from oidcgate.config.load import parse_config
 from oidcgate.demo.issuer import Client
 from oidcgate.errors import ConfigError, StoreUnavailable
 from oidcgate.web import server
-from oidcgate.web.server import GateServer, check_runtime, open_store, raise_file_limit, server_tls
+from oidcgate.web.machine import check_runtime, raise_file_limit, server_tls
+from oidcgate.web.opening import open_store
+from oidcgate.web.server import GateServer
 from tests.support.browser import NAVIGATION, SCRIPT, Browser, query
 from tests.support.raw import connect, request
 from tests.support.stack import CLIENT, SECRET, Stack

@@ -487,7 +487,7 @@ async def test_a_sign_out_during_an_outage_holds(stack: Stack) -> None:
     store.is_down = True
     handle = browser.cookie("oidcgate") or ""
     answer = await browser.submit(page)
-    assert answer.text.count("signed out") == 1
+    assert "signed out" in answer.text
     assert browser.cookie("oidcgate") is None
     assert not lives(stack)
     store.is_down = False
