@@ -16,7 +16,7 @@ from aiohttp import http_parser
 from oidcgate.config.load import parse_config
 from oidcgate.demo.issuer import Client
 from oidcgate.errors import ConfigError, StoreUnavailable
-from oidcgate.web import server
+from oidcgate.web import machine, server
 from oidcgate.web.machine import check_runtime, raise_file_limit, server_tls
 from oidcgate.web.opening import open_store
 from oidcgate.web.server import GateServer
@@ -222,7 +222,7 @@ def test_python_without_checks_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     class Optimised:
         optimize = 1
 
-    monkeypatch.setattr(server.sys, "flags", Optimised)
+    monkeypatch.setattr(machine.sys, "flags", Optimised)
     (problem,) = check_runtime()
     assert "-O" in problem.message
 
