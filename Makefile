@@ -1,6 +1,7 @@
 # What there is to do. `make demo` and `make test` are all one needs on a new machine.
 
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The first Python that is new enough and runs, unless named here.
+PYTHON ?=
 VENV ?= .venv
 BIN = $(VENV)/bin
 PORT ?= 8000
@@ -23,7 +24,7 @@ demo: $(VENV)/.runtime
 init: $(VENV)/.everything
 
 $(BIN)/python:
-	@tools/make-venv "$(PYTHON)" "$(VENV)"
+	@tools/make-venv "$(VENV)" $(PYTHON)
 
 $(VENV)/.runtime: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
