@@ -136,6 +136,7 @@ async def test_stop_leaves_nothing_running(ui: DemoUI, http: aiohttp.ClientSessi
     for reply in (log, download, polling):
         with pytest.raises(aiohttp.ClientError):
             await reply.content.read()
+        reply.close()
     await socket.close()
     assert len(asyncio.all_tasks()) == before
 
