@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from oidcgate import __version__
+from oidcgate.cli.snippet import PROXIES
 from oidcgate.errors import ConfigError, OidcgateError
 
 
@@ -26,6 +27,16 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--config", type=Path, metavar="FILE")
     check.add_argument("--print", action="store_true", dest="show", help="show the effective configuration")
     check.add_argument("--schema", action="store_true", help="print a JSON Schema for editors")
+
+    snippet = commands.add_parser("snippet", help="print the configuration of the proxy that asks the gate")
+    snippet.add_argument("proxy", choices=sorted(PROXIES))
+    snippet.add_argument("--config", type=Path, required=True, metavar="FILE")
+    snippet.add_argument("--site", metavar="URL", help="which site, if there are several")
+    snippet.add_argument("--gate", metavar="URL", help="where that proxy reaches the gate")
+    snippet.add_argument("--upstream", metavar="URL", help="where it reaches the UI")
+    snippet.add_argument("--listen", metavar="HOST:PORT", help="where it listens")
+    snippet.add_argument("--cert-file", metavar="FILE", help="its certificate, where it ends TLS")
+    snippet.add_argument("--key-file", metavar="FILE", help="that certificate's key")
 
     commands.add_parser("secret", help="print a new key for session.keys_file")
 
@@ -88,6 +99,10 @@ def run(options: argparse.Namespace) -> int:
             from oidcgate.cli.serve import worker
 
             return worker(options.control, options.listen)
+        case "snippet":
+            from oidcgate.cli.snippet import snippet
+
+            return snippet(options)
         case "secret":
             from oidcgate.cli.secret import secret
 

@@ -78,6 +78,28 @@ def parse_origin(url: str) -> Origin:
     return Origin(parts.scheme, host, port if port is not None else DEFAULT_PORT[parts.scheme])
 
 
+def is_domain(name: str) -> bool:
+    """Whether this is a lower-case domain of several labels whose last begins with a letter, so no address."""
+    labels = name.split(".")
+    return bool(HOST.fullmatch(name)) and len(labels) > 1 and labels[-1][0].isalpha()
+
+
+def parse_wildcard(url: str) -> Origin:
+    """
+    ``https://*.k8s.example.com``: the origin of the domain that every host is below.
+
+    Raises:
+        ValueError: with a sentence for the operator.
+    """
+    scheme, mark, rest = url.partition("://*.")
+    if not mark or "*" in rest:
+        raise ValueError(f"{url!r}: a * stands for the whole first label only, as in https://*.k8s.example.com")
+    origin = parse_origin(f"{scheme}://{rest}")
+    if not is_domain(origin.host):
+        raise ValueError(f"{url!r} is too wide; name a domain of your own, as in https://*.k8s.example.com")
+    return origin
+
+
 def checked_url(url: str) -> str:
     """
     The same URL, when it is one that ``parse_origin`` takes.

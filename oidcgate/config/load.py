@@ -19,7 +19,6 @@ from oidcgate.config.rules import check_rules
 from oidcgate.errors import ConfigError, Problem
 
 RESERVED = {
-    "forward_auth",
     "sites[].kubernetes",
     "sites[].badge",
     "sites[].kubectl",

@@ -9,13 +9,53 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from oidcgate.config.addresses import Listen, Origin, checked_proxy, checked_url, parse_listen, parse_origin
+from oidcgate.config.addresses import (
+    Listen,
+    Origin,
+    checked_proxy,
+    checked_url,
+    is_domain,
+    parse_listen,
+    parse_origin,
+    parse_wildcard,
+)
 from oidcgate.config.units import Duration, Size
 
 Algorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"]
 Url = Annotated[str, AfterValidator(checked_url)]
 ProxyUrl = Annotated[str, AfterValidator(checked_proxy)]
 Port = Annotated[str, Field(description="host:port or unix:/path")]
+
+
+def canonical_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    """Networks and addresses, written one way."""
+    return tuple(str(ipaddress.ip_network(text, strict=False)) for text in networks)
+
+
+def checked_host_pattern(text: str) -> str:
+    """
+    A host with its port, or ``*.domain`` for every host below it.
+
+    Raises:
+        ValueError: with a sentence for the operator.
+    """
+    parse_origin(f"https://{text.removeprefix('*.')}")
+    if "/" in text or text != text.lower():
+        raise ValueError(f"{text!r} must be a lower-case host, or *.domain for every host below it")
+    return text
+
+
+def checked_return_host(text: str) -> str:
+    """
+    A host, or ``.domain`` for every host below it.
+
+    Raises:
+        ValueError: with a sentence for the operator.
+    """
+    parse_origin(f"https://{text.removeprefix('.')}")
+    if "/" in text or text != text.lower() or ":" in text:
+        raise ValueError(f"{text!r} must be a lower-case host without a port, or .domain for every host below it")
+    return text
 
 
 class Section(BaseModel):
@@ -72,6 +112,7 @@ class ProviderOverride(Section):
     scopes: tuple[str, ...] | None = None
     ca_file: str | None = None
     internal_url: Url | None = None
+    audience: str | None = Field(default=None, pattern=r"^[!-~]+$")
     audiences: tuple[str, ...] | None = None
 
 
@@ -88,6 +129,13 @@ class Cookie(Section):
         if not bare or not bare.isascii() or not bare.replace("-", "").replace("_", "").isalnum():
             raise ValueError("a cookie name has letters, digits, - and _ only")
         return name
+
+    @field_validator("domain")
+    @classmethod
+    def _domain(cls, domain: str | None) -> str | None:
+        if domain is not None and not is_domain(domain):
+            raise ValueError("must be a domain of several labels without a dot before it, such as k8s.example.com")
+        return domain
 
 
 class Session(Section):
@@ -107,7 +155,7 @@ class Session(Section):
 class Upstream(Section):
     """The UI behind a site."""
 
-    url: str | tuple[str, ...]
+    url: str | tuple[str, ...] = ()
     ui: Literal["dashboard-2", "dashboard-7", "headlamp", "plain"] = "plain"
     ca_file: str | None = None
     server_name: str | None = None
@@ -119,10 +167,7 @@ class Upstream(Section):
     @field_validator("url")
     @classmethod
     def _urls(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        urls = (value,) if isinstance(value, str) else value
-        if not urls:
-            raise ValueError("name at least one address")
-        for url in urls:
+        for url in (value,) if isinstance(value, str) else value:
             if not url.startswith("unix:/"):
                 parse_origin(url)
                 if url.removesuffix("/").count("/") > 2:
@@ -131,17 +176,30 @@ class Upstream(Section):
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Every replica's address."""
+        """Every replica's address; none when another proxy carries the requests."""
         return (self.url,) if isinstance(self.url, str) else self.url
 
 
 class Rule(Section):
     """One access rule: who may use a path; the first that matches decides."""
 
-    path: str = Field(pattern=r"^/[!-~]*$", description="exact, or a prefix when it ends with *")
+    path: str = Field(default="/*", pattern=r"^/[!-~]*$", description="exact, or a prefix when it ends with *")
+    hosts: tuple[str, ...] = ()
     methods: tuple[Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], ...] = ()
     groups: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    email_domains: tuple[str, ...] = ()
     public: bool = False
+
+    @field_validator("hosts")
+    @classmethod
+    def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(checked_host_pattern(host) for host in hosts)
+
+    @property
+    def names_people(self) -> bool:
+        """Whether the rule asks who somebody is."""
+        return bool(self.groups or self.emails or self.email_domains)
 
 
 class Access(Section):
@@ -153,28 +211,59 @@ class Access(Section):
     rules: tuple[Rule, ...] = ()
 
 
+class Programs(Section):
+    """Programs that bring a token of their own from the issuer; off while no audience is named."""
+
+    audiences: tuple[str, ...] = ()
+
+
 class Site(Section):
     """One address that browsers use, and the UI behind it."""
 
     url: str
-    upstream: Upstream
+    upstream: Upstream = Upstream()
     identity: Literal["token", "none"] = "token"
     access: Access = Access()
+    programs: Programs = Programs()
     provider: ProviderOverride = ProviderOverride()
 
     @field_validator("url")
     @classmethod
     def _url(cls, url: str) -> str:
-        if "*" in url:
-            raise ValueError(f"{url!r}: this version needs each site's own host; leave the * out")
         if url.removesuffix("/").count("/") > 2:
             raise ValueError(f"{url!r} has a path; a site is a whole host (UIs below a path are not supported)")
+        if "*" in url:
+            parsed = parse_wildcard(url.removesuffix("/"))
+            return f"{parsed.scheme}://*.{parsed.authority}"
         return str(parse_origin(url.removesuffix("/")))
 
     @property
+    def is_wildcard(self) -> bool:
+        """Whether the site is every host below a domain."""
+        return "://*." in self.url
+
+    @property
     def origin(self) -> Origin:
-        """Scheme, host and port that browsers use."""
-        return parse_origin(self.url)
+        """Scheme, host and port that browsers use; of a wildcard, its domain's."""
+        return parse_wildcard(self.url) if self.is_wildcard else parse_origin(self.url)
+
+
+class ForwardAuth(Section):
+    """Answers to proxies that carry the requests themselves and ask who may pass."""
+
+    peers: tuple[str, ...] = ()
+    return_hosts: tuple[str, ...] = ()
+    headers: tuple[Literal["authorization", "x-auth-request", "x-forwarded"], ...] = ("authorization", "x-auth-request")
+
+    @field_validator("peers")
+    @classmethod
+    def _peers(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return canonical_networks(networks)
+
+    @field_validator("return_hosts")
+    @classmethod
+    def _return_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(checked_return_host(host) for host in hosts)
 
 
 class Limits(Section):
@@ -208,6 +297,7 @@ class Config(Section):
     provider: Provider
     session: Session = Session()
     sites: tuple[Site, ...] = Field(min_length=1)
+    forward_auth: ForwardAuth = ForwardAuth()
     limits: Limits = Limits()
     log: Log = Log()
 
@@ -222,9 +312,14 @@ class Config(Section):
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str(ipaddress.ip_network(text, strict=False)) for text in networks)
+        return canonical_networks(networks)
 
     @property
     def listeners(self) -> tuple[Listen, ...]:
         """The public listeners, parsed."""
         return tuple(parse_listen(text) for text in self.listen)
+
+    @property
+    def login_site(self) -> Site | None:
+        """Where every login ends: the first site that has a host of its own."""
+        return next((site for site in self.sites if not site.is_wildcard), None)

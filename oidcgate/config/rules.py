@@ -14,6 +14,7 @@ from oidcgate.config.redis_address import parse_redis_url
 from oidcgate.config.secret import SecretFile, UnusableSecret, read_environment, read_private
 from oidcgate.errors import Problem
 
+EVERYBODY = ("0.0.0.0/0", "::/0")
 REDIS = ("redis", "rediss", "unix")  # how the schemes of its URLs begin
 
 
@@ -24,6 +25,7 @@ def check_rules(config: Config, *, files: bool) -> list[Problem]:
         *_processes(config),
         *_sites(config),
         *_session(config),
+        *_forward_auth(config),
     ]
     for index, site in enumerate(config.sites):
         problems += _site(config, site, f"sites[{index}]")
@@ -64,7 +66,7 @@ def _processes(config: Config) -> Iterator[Problem]:
         yield Problem("workers", "must be 1 or more, or auto")
     if config.workers != 1 and config.session.store == "memory":
         yield Problem("workers", "several processes cannot share the memory store; use sqlite")
-    networks = [text for text in config.trusted_proxies if text in ("0.0.0.0/0", "::/0")]
+    networks = [text for text in config.trusted_proxies if text in EVERYBODY]
     if networks:
         yield Problem("trusted_proxies", f"{networks[0]} would let anybody claim any address")
 
@@ -76,9 +78,36 @@ def _session(config: Config) -> Iterator[Problem]:
     elif store not in ("memory", "sqlite") or (rest and (store == "memory" or not rest.startswith("/"))):
         yield Problem("session.store", "must be memory, sqlite, sqlite:/path/to/file.db or a redis:// URL")
     if config.session.cookie.domain is not None:
-        yield Problem("session.cookie.domain", "this version keeps one cookie a host; leave it out")
+        yield from _shared_cookie(config, config.session.cookie.domain)
     if config.session.idle > config.session.lifetime:
         yield Problem("session.idle", "longer than session.lifetime, so it could never end a session")
+
+
+def _shared_cookie(config: Config, domain: str) -> Iterator[Problem]:
+    """One cookie holds one session, so all of its sites must be reached by it and be content with its grant."""
+    clients = {(own.issuer, own.client_id) for own in (effective_provider(config, site) for site in config.sites)}
+    if len(clients) > 1:
+        yield Problem(
+            "session.cookie.domain",
+            "one cookie holds one login, so every site needs the same issuer and client_id (audience may differ); "
+            "leave it out to keep one cookie a host",
+        )
+    for index, site in enumerate(config.sites):
+        if not is_below(site.origin.host, domain):
+            yield Problem(f"sites[{index}].url", f"is not below session.cookie.domain ({domain})")
+
+
+def is_below(host: str, domain: str) -> bool:
+    """Whether a host is a domain or below it; the dot is the boundary."""
+    return host == domain or host.endswith(f".{domain}")
+
+
+def _forward_auth(config: Config) -> Iterator[Problem]:
+    open_to_all = [text for text in config.forward_auth.peers if text in EVERYBODY]
+    if open_to_all:
+        yield Problem("forward_auth.peers", f"{open_to_all[0]} would let anybody say what was asked for")
+    if config.login_site is None:
+        yield Problem("sites", "one site needs a host of its own, without *: logins end there")
 
 
 def _redis(session: Session) -> Iterator[Problem]:
@@ -96,7 +125,7 @@ def _redis(session: Session) -> Iterator[Problem]:
 def _sites(config: Config) -> Iterator[Problem]:
     seen: dict[str, int] = {}
     for index, site in enumerate(config.sites):
-        authority = site.origin.authority
+        authority = ("*." if site.is_wildcard else "") + site.origin.authority
         if authority in seen:
             yield Problem(f"sites[{index}].url", f"the same host as sites[{seen[authority]}].url")
         seen.setdefault(authority, index)
@@ -117,11 +146,26 @@ def _site(config: Config, site: Site, path: str) -> Iterator[Problem]:
         elif effective.issuer != config.provider.issuer:
             yield Problem(f"{path}.provider.issuer", "another issuer needs its own client_secret_file")
     upstream = site.upstream
+    yield from _carried(config, site, path)
     secure = any(url.startswith("https:") for url in upstream.urls)
-    if not secure and (upstream.ca_file or upstream.server_name or upstream.insecure_skip_verify):
+    if upstream.urls and not secure and (upstream.ca_file or upstream.server_name or upstream.insecure_skip_verify):
         yield Problem(f"{path}.upstream.url", "TLS settings are given but the address is not https")
     if upstream.insecure_skip_verify and upstream.ca_file:
         yield Problem(f"{path}.upstream.insecure_skip_verify", "ca_file verifies the UI already; remove this switch")
+
+
+def _carried(config: Config, site: Site, path: str) -> Iterator[Problem]:
+    """A site without an upstream makes sense where another proxy carries its requests, or where logins end."""
+    if site.is_wildcard and site.upstream.urls:
+        yield Problem(f"{path}.upstream.url", "a site with * has no upstream: the proxy that asks carries its requests")
+    if site.upstream.urls or site.is_wildcard:
+        return
+    if not config.forward_auth.peers and not (site == config.login_site and len(config.sites) > 1):
+        yield Problem(
+            f"{path}.upstream",
+            "this key is needed: where is the UI? (Leave it out only when forward_auth.peers names the proxies that "
+            "carry this site's requests.)",
+        )
 
 
 def _files(config: Config) -> Iterator[Problem]:

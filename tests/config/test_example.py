@@ -66,7 +66,7 @@ def test_every_key_in_order() -> None:
 @pytest.mark.parametrize(("path", "field"), LEAVES)
 def test_default(path: str, field: Any) -> None:
     """Each key has its default; those without one have an example."""
-    if field.is_required():
+    if field.is_required() or path == "sites[].upstream.url":  # left out only where another proxy is in front
         assert "example" in at(path) or path in {"provider.client_id", "sites[].upstream.url"}
         return
     shown = load_config(EXAMPLE, files=False).model_dump(mode="json")

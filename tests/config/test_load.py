@@ -150,7 +150,6 @@ def test_secret_in_the_file() -> None:
 @pytest.mark.parametrize(
     ("given", "path"),
     [
-        pytest.param(document(forward_auth={}), "forward_auth", id="forward-auth"),
         pytest.param(document(look={"name": "x"}), "look", id="look"),
         pytest.param(document(audit={"file": "x"}), "audit", id="audit"),
         pytest.param(document(sites=[site(), site(url="https://b", kubernetes={})]), "sites[1].kubernetes", id="api"),
