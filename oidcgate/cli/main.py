@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from oidcgate import __version__
-from oidcgate.cli.snippet import PROXIES
 from oidcgate.errors import ConfigError, OidcgateError
+from oidcgate.snippets import PROXIES
 
 
 def parser() -> argparse.ArgumentParser:

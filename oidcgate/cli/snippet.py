@@ -4,19 +4,8 @@ import argparse
 from importlib import import_module
 
 from oidcgate.config import load_config
+from oidcgate.snippets import PROXIES
 from oidcgate.snippets.plan import make_plan
-
-PROXIES = {
-    "nginx": "nginx",
-    "ingress-nginx": "ingress_nginx",
-    "traefik": "traefik",
-    "traefik-crd": "traefik_crd",
-    "caddy": "caddy",
-    "envoy": "envoy",
-    "envoy-gateway": "envoy_gateway",
-    "gateway-api": "gateway_api",
-    "haproxy": "haproxy",
-}
 
 
 def snippet(options: argparse.Namespace) -> int:
