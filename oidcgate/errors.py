@@ -10,10 +10,12 @@ OidcgateError - never raised itself
   - StateMismatch                  unknown, foreign or used state (RFC 6749 §10.12)
   - AuthorizationError(error)      the provider said no (RFC 6749 §4.1.2.1)
   - InvalidIdToken(claim)          the token is not for us, not now, or not genuine (OIDC Core §3.1.3.7)
+  - NeedsNarrowLogin(audience)     the token is for several clusters and cannot be narrowed
 - ProviderError 502                the provider's
   - ProviderUnreachable 503        no answer in time; passing
   - InvalidMetadata                discovery or keys that break the rules
   - TokenError(error)              the token endpoint refused (RFC 6749 §5.2)
+  - AudienceRefused(audience)      no token for that cluster alone
 - SessionError
   - InvalidHandle                  treated as no session
   - InvalidSeal                    a record that is not ours, or was moved
@@ -89,6 +91,16 @@ class InvalidIdToken(LoginError):
         self.claim = claim
 
 
+class NeedsNarrowLogin(LoginError):
+    """A login's token is for more than ``audience``, and no refresh token came along to narrow it with."""
+
+    public = "This sign-in was for several sites at once, and this one needs a sign-in of its own."
+
+    def __init__(self, audience: str) -> None:
+        super().__init__(f"without a refresh token, {audience or 'the client itself'!r} needs a login of its own")
+        self.audience = audience
+
+
 class ProviderError(OidcgateError):
     """The provider's fault."""
 
@@ -121,6 +133,17 @@ class TokenError(ProviderError):
         self.error = error
         self.status_seen = status_seen
         self.final = status_seen == 400 and error not in CLIENT_ERRORS
+
+
+class AudienceRefused(ProviderError):
+    """The provider gives no token for ``audience`` alone (empty = the client itself)."""
+
+    public = "The identity provider gives no token for this site alone."
+
+    def __init__(self, audience: str, client_id: str, got: str) -> None:
+        hint = f"; in Dex, trustedPeers of the client {audience!r} must name {client_id!r}" if audience else ""
+        super().__init__(f"no token for the audience {audience or client_id!r} alone ({got}){hint}")
+        self.audience = audience
 
 
 class SessionError(OidcgateError):

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import assert_never
+from typing import Protocol, assert_never
 from urllib.parse import unquote
 
-from oidcgate.config.model import Access, Rule
+from oidcgate.config.model import Rule
 from oidcgate.errors import RequestError
 from oidcgate.inbound import SAFE_METHODS, Head
 from oidcgate.oidc.idtoken import Claims
@@ -94,14 +94,30 @@ def may_cross(how: Crossing, method: str, *, is_api: bool, upgrade: bool) -> boo
             assert_never(how)
 
 
-def admits(access: Access, claims: Claims) -> bool:
-    """Whether a person may use the site at all; each list that is not empty opens it to those it names."""
-    if not (access.groups or access.emails or access.email_domains):
+class People(Protocol):
+    """Lists of who may: a site's ``access``, or a rule."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of the provider."""
+
+    @property
+    def emails(self) -> tuple[str, ...]:
+        """Verified addresses."""
+
+    @property
+    def email_domains(self) -> tuple[str, ...]:
+        """Domains of verified addresses."""
+
+
+def admits(people: People, claims: Claims) -> bool:
+    """Whether a person is named; each list that is not empty opens the way to those it names, none opens it to all."""
+    if not (people.groups or people.emails or people.email_domains):
         return True
-    if set(access.groups) & set(claims.groups):
+    if set(people.groups) & set(claims.groups):
         return True
     email = claims.email if claims.email_verified else None
-    return email is not None and (_same_email(email, access.emails) or _in_domain(email, access.email_domains))
+    return email is not None and (_same_email(email, people.emails) or _in_domain(email, people.email_domains))
 
 
 def _split_email(email: str) -> tuple[str, str]:
@@ -119,34 +135,46 @@ def _in_domain(email: str, domains: Iterable[str]) -> bool:
     return any(domain.endswith(d.lower()) if d.startswith(".") else domain == d.lower() for d in domains)
 
 
-def is_public(rules: tuple[Rule, ...], method: str, path: str) -> bool:
+def is_public(rules: tuple[Rule, ...], host: str, method: str, path: str) -> bool:
     """Whether the first rule that matches says that nobody needs to sign in."""
     if AMBIGUOUS.search(path):
         return False
-    rule = next((rule for rule in rules if matches(rule, method, path)), None)
+    rule = deciding(rules, host, method, path)
     return rule is not None and rule.public
 
 
-def matches(rule: Rule, method: str, path: str) -> bool:
+def deciding(rules: tuple[Rule, ...], host: str, method: str, path: str) -> Rule | None:
+    """The first rule that matches."""
+    return next((rule for rule in rules if matches(rule, host, method, path)), None)
+
+
+def matches(rule: Rule, host: str, method: str, path: str) -> bool:
     """
-    Whether a rule speaks of a method and raw path; its path is exact, or a prefix when it ends with ``*``.
+    Whether a rule speaks of a host, method and raw path; its path is exact, or a prefix when it ends with ``*``.
 
     GET means HEAD too, which tells the same less the body (RFC 9110 §9.3.2).
     """
     if rule.methods and method not in rule.methods and not (method == "HEAD" and "GET" in rule.methods):
         return False
+    if rule.hosts and not any(_is_host(host, pattern) for pattern in rule.hosts):
+        return False
     return path.startswith(rule.path[:-1]) if rule.path.endswith("*") else path == rule.path
 
 
-def refused_by(rules: tuple[Rule, ...], method: str, path: str, claims: Claims) -> Rule | None:
+def _is_host(host: str, pattern: str) -> bool:
+    """``*.example.com`` means every host below; the dot is the boundary."""
+    return host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern
+
+
+def refused_by(rules: tuple[Rule, ...], host: str, method: str, path: str, claims: Claims) -> Rule | None:
     """
     The rule that keeps a signed-in person from a path, if any: the first that matches decides.
 
     A path that servers could read in several ways must satisfy the deciding rule of each reading.
     """
     for reading in readings(path):
-        rule = next((rule for rule in rules if matches(rule, method, reading)), None)
-        if rule is not None and rule.groups and not set(rule.groups) & set(claims.groups):
+        rule = deciding(rules, host, method, reading)
+        if rule is not None and not admits(rule, claims):
             return rule
     return None
 

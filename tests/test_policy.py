@@ -26,6 +26,8 @@ ORIGIN = "https://dash.example.com"
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 OPENS = {"site": "cross-site", "mode": "navigate", "dest": "document"}
 
+HOST = "ui.example.com"
+
 
 def head(
     *,
@@ -203,13 +205,13 @@ PUBLIC = (
 )
 def test_public(method: str, path: str, expected: bool) -> None:
     """Public is what the first matching rule says is, spelled so that no server can read it otherwise."""
-    assert is_public(PUBLIC, method, path) is expected
+    assert is_public(PUBLIC, HOST, method, path) is expected
 
 
 def test_head_falls_under_rules_for_get() -> None:
     """A rule for GET covers HEAD, which would tell the same; not the other way round."""
-    assert matches(Rule(path="/x", methods=("GET",)), "HEAD", "/x")
-    assert not matches(Rule(path="/x", methods=("HEAD",)), "GET", "/x")
+    assert matches(Rule(path="/x", methods=("GET",)), HOST, "HEAD", "/x")
+    assert not matches(Rule(path="/x", methods=("HEAD",)), HOST, "GET", "/x")
 
 
 ADMINS = Rule(path="/admin/*", groups=("admins",))
@@ -254,7 +256,7 @@ RULES = (Rule(path="/admin/help", public=True), ADMINS, EXACT, NESTED, WRITES, R
 )
 def test_refused(method: str, path: str, rule: Rule) -> None:
     """A person without the group is kept out in every spelling that a server could take for the path."""
-    assert refused_by(RULES, method, path, person(groups=("viewers",))) is rule
+    assert refused_by(RULES, HOST, method, path, person(groups=("viewers",))) is rule
 
 
 @pytest.mark.parametrize(
@@ -269,19 +271,19 @@ def test_refused(method: str, path: str, rule: Rule) -> None:
 )
 def test_not_refused(method: str, path: str) -> None:
     """What no rule restricts passes."""
-    assert refused_by(RULES, method, path, person(groups=("viewers",))) is None
+    assert refused_by(RULES, HOST, method, path, person(groups=("viewers",))) is None
 
 
 @pytest.mark.parametrize("path", ["/admin/users", "/x/%2e%2e/admin/users", "/admin"])
 def test_the_group_opens(path: str) -> None:
     """Whoever is in the group passes, in any spelling."""
-    assert refused_by(RULES, "GET", path, person(groups=("admins",))) is None
+    assert refused_by(RULES, HOST, "GET", path, person(groups=("admins",))) is None
 
 
 def test_no_rules() -> None:
     """Without rules nothing is refused and nothing is public."""
-    assert refused_by((), "GET", "/", person()) is None
-    assert not is_public((), "GET", "/")
+    assert refused_by((), HOST, "GET", "/", person()) is None
+    assert not is_public((), HOST, "GET", "/")
 
 
 def test_readings_of_a_plain_path() -> None:
@@ -326,3 +328,30 @@ def test_honest_paths_have_few_readings(path: str) -> None:
 def test_without_session(navigation: bool, is_api: bool, expected: object) -> None:
     """Only a page leads to the login."""
     assert without_session(navigation=navigation, is_api=is_api) == expected
+
+
+@pytest.mark.parametrize(
+    ("hosts", "host", "expected"),
+    [
+        pytest.param((), "any.example.com", True, id="none-means-all"),
+        pytest.param(("ui.example.com",), "ui.example.com", True, id="exact"),
+        pytest.param(("ui.example.com",), "xui.example.com", False, id="not-a-suffix"),
+        pytest.param(("ui.example.com",), "ui.example.com:8443", False, id="another-port"),
+        pytest.param(("*.example.com",), "a.b.example.com", True, id="below"),
+        pytest.param(("*.example.com",), "example.com", False, id="not-the-domain-itself"),
+        pytest.param(("*.example.com",), "evilexample.com", False, id="the-dot-is-the-boundary"),
+    ],
+)
+def test_rules_by_host(hosts: tuple[str, ...], host: str, expected: bool) -> None:
+    """A rule with hosts speaks of those alone."""
+    assert matches(Rule(path="/*", hosts=hosts), host, "GET", "/x") is expected
+
+
+def test_rules_name_people_as_sites_do() -> None:
+    """A rule's lists of groups, addresses and domains each open its path to those they name."""
+    rules = (Rule(path="/*", groups=("ops",), emails=("a@example.com",), email_domains=("corp.example",)),)
+    assert refused_by(rules, HOST, "GET", "/", person(groups=("ops",))) is None
+    assert refused_by(rules, HOST, "GET", "/", person(email="a@example.com", email_verified=True)) is None
+    assert refused_by(rules, HOST, "GET", "/", person(email="b@corp.example", email_verified=True)) is None
+    assert refused_by(rules, HOST, "GET", "/", person(email="b@corp.example", email_verified=False)) is rules[0]
+    assert refused_by(rules, HOST, "GET", "/", person(email="b@notcorp.example", email_verified=True)) is rules[0]

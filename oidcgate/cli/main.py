@@ -38,6 +38,12 @@ def parser() -> argparse.ArgumentParser:
     snippet.add_argument("--cert-file", metavar="FILE", help="its certificate, where it ends TLS")
     snippet.add_argument("--key-file", metavar="FILE", help="that certificate's key")
 
+    imported = commands.add_parser("import", help="write another program's configuration anew as ours")
+    imported.add_argument("what", choices=["oauth2-proxy"])
+    imported.add_argument("files", type=Path, nargs="+", metavar="FILE", help="flags, environment, TOML or alpha YAML")
+    imported.add_argument("--environment", type=Path, metavar="FILE", help="KEY=VALUE lines that it runs with")
+    imported.add_argument("--output", type=Path, metavar="FILE", help="a new file, in place of standard output")
+
     commands.add_parser("secret", help="print a new key for session.keys_file")
 
     worker = commands.add_parser("worker")  # the master's own; without a help text it is not listed
@@ -103,6 +109,10 @@ def run(options: argparse.Namespace) -> int:
             from oidcgate.cli.snippet import snippet
 
             return snippet(options)
+        case "import":
+            from oidcgate.cli.import_ import import_
+
+            return import_(options)
         case "secret":
             from oidcgate.cli.secret import secret
 

@@ -35,8 +35,8 @@ def check_rules(config: Config, *, files: bool) -> list[Problem]:
 
 
 def effective_provider(config: Config, site: Site) -> Provider:
-    """The provider of one site: its own overrides over the general section."""
-    own = {key: value for key, value in site.provider.model_dump().items() if value is not None}
+    """The provider of one site: its own overrides over the general section; ``audience`` is no matter of the client."""
+    own = {key: value for key, value in site.provider.model_dump(exclude={"audience"}).items() if value is not None}
     if "client_secret_file" in own or "client_secret_env" in own:
         own = {"client_secret_file": None, "client_secret_env": None, **own}
     if own.get("issuer", config.provider.issuer) != config.provider.issuer:

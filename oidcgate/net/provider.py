@@ -193,11 +193,13 @@ class Provider:
         nonce: str | None = None,
         previous: Claims | None = None,
         audiences: frozenset[str] | None = None,
+        exactly: frozenset[str] | None = None,
     ) -> Claims:
         """
         Check a token set's ID token: a login's with its ``nonce``, a refresh's with the ``previous`` claims.
 
-        ``audiences`` replaces the ones configured, for a token narrowed to some of them.
+        ``audiences`` replaces the ones configured that may stand beside us; ``exactly`` is the whole audience that a
+        narrowed token must have, ours included.
         Raises: InvalidIdToken; ProviderUnreachable when the key is needed and cannot be had.
         Not checked: the nonce when neither ``nonce`` nor ``previous`` is given.
         """
@@ -210,9 +212,9 @@ class Provider:
         key = await self.keys(header.kid, header.alg)
         now, raw, access_token = self._clock(), token_set.id_token, token_set.access_token
         if previous is None:
-            return idtoken.verify(raw, key=key, expected=expected, now=now, access_token=access_token)
+            return idtoken.verify(raw, key=key, expected=expected, now=now, access_token=access_token, exactly=exactly)
         return idtoken.verify_refreshed(
-            raw, key=key, expected=expected, now=now, access_token=access_token, previous=previous
+            raw, key=key, expected=expected, now=now, access_token=access_token, previous=previous, exactly=exactly
         )
 
     async def verify_logout(self, raw: str) -> LogoutToken:

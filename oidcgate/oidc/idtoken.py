@@ -67,41 +67,64 @@ def genuine_payload(raw: str, *, key: Key, expected: Expected, kind: str) -> dic
     return _payload(parts, _header(parts, expected, kind), key)
 
 
-def verify(raw: str, *, key: Key, expected: Expected, now: float, access_token: str | None) -> Claims:
+def verify(
+    raw: str,
+    *,
+    key: Key,
+    expected: Expected,
+    now: float,
+    access_token: str | None,
+    exactly: frozenset[str] | None = None,
+) -> Claims:
     """
     Check a token completely (OIDC Core §3.1.3.7).
 
     Args: ``key`` out of the issuer's key set, by ``header_of``'s kid and alg; ``now`` seconds since 1970;
-    ``access_token`` the one that came along, for ``at_hash``; without one ``at_hash`` is not checked.
+    ``access_token`` the one that came along, for ``at_hash``; without one ``at_hash`` is not checked;
+    ``exactly`` the whole audience, which replaces ``expected.audiences``.
     Raises: InvalidIdToken naming the first claim that fails.
     Not checked: ``nonce`` when none is expected, ``acr``, ``amr`` and the age of ``auth_time``.
     """
     parts = _split(raw)
     header = _header(parts, expected)
     payload = _payload(parts, header, key)
+    if exactly is not None:
+        expected = replace(expected, audiences=exactly - {expected.client_id})
     claims = check_claims(payload, expected, now=now)
+    if exactly is not None and exactly != frozenset(claims.audience):
+        raise InvalidIdToken("aud", differs(sorted(exactly), sorted(claims.audience)))
     _check_access_token(payload.get("at_hash"), header.alg, access_token)
     return claims
 
 
 def verify_refreshed(
-    raw: str, *, key: Key, expected: Expected, now: float, access_token: str | None, previous: Claims
+    raw: str,
+    *,
+    key: Key,
+    expected: Expected,
+    now: float,
+    access_token: str | None,
+    previous: Claims,
+    exactly: frozenset[str] | None = None,
 ) -> Claims:
     """
     Check a token that came from a refresh against the one before it (OIDC Core §12.2).
 
-    The audience must be the previous one, or exactly ``client_id`` with all of ``expected.audiences``: that
-    is how a token narrowed to one cluster is asked for. ``expected.nonce`` is not used: the nonce is the
-    login's or absent, and nonce, auth_time and sid are carried over.
+    The audience must be the previous one, or ``client_id`` with all of ``expected.audiences``. A token that was
+    narrowed to one cluster must be for ``exactly`` that one, whatever the previous was for: else a provider that
+    narrows nothing would hand one cluster the key to all. ``expected.nonce`` is not used: the nonce is the login's
+    or absent, and nonce, auth_time and sid are carried over.
     Raises: InvalidIdToken, as ``verify`` does. Not checked: whether groups or e-mail still let the person in.
     """
-    claims = verify(raw, key=key, expected=replace(expected, nonce=None), now=now, access_token=access_token)
+    claims = verify(
+        raw, key=key, expected=replace(expected, nonce=None), now=now, access_token=access_token, exactly=exactly
+    )
     if claims.issuer != previous.issuer:
         raise InvalidIdToken("iss", differs(previous.issuer, claims.issuer))
     if claims.subject != previous.subject:
         raise InvalidIdToken("sub", "another person than before the refresh")
     asked = {expected.client_id} | expected.audiences
-    if set(claims.audience) not in (asked, set(previous.audience)):
+    if exactly is None and set(claims.audience) not in (asked, set(previous.audience)):
         raise InvalidIdToken("aud", differs(sorted(previous.audience), sorted(claims.audience)))
     if claims.auth_time is not None and previous.auth_time not in (None, claims.auth_time):
         raise InvalidIdToken("auth_time", differs(previous.auth_time, claims.auth_time))

@@ -19,7 +19,7 @@ MOST_BYTES = 2700  # of one attempt: stays below 4096 with sealing, base64, name
 LOOP_WINDOW = 60.0  # seconds
 LOOP_LOGINS = 4  # finished logins of one browser within the window that mean a loop
 LABEL_LENGTH = 12
-FIELD_COUNT = 7
+FIELD_COUNTS = (7, 9)  # of the release before, and of this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,10 @@ class Attempt:
 
     Attributes:
         provider: which callback it belongs to.
-        target, fragment: where it leads back to.
+        target, fragment: where it leads back to: a path of the own host, or an address on another host of ours.
         began: seconds since the epoch.
+        wish: of another host that asked for this login, as it came; empty = none.
+        only: the audience that is asked for alone; empty = all.
     """
 
     state: str = field(repr=False)
@@ -40,6 +42,8 @@ class Attempt:
     target: str
     fragment: str
     began: float
+    wish: str = ""
+    only: str = ""
 
     def is_late(self, now: float) -> bool:
         """Whether it took too long."""
@@ -48,6 +52,7 @@ class Attempt:
     def to_bytes(self) -> bytes:
         """For sealing; a fragment that would not fit into a cookie is left out, then the target."""
         row = [self.state, self.nonce, self.verifier, self.provider, self.target, self.fragment, int(self.began)]
+        row += [self.wish, self.only] if self.wish or self.only else []
         plain = json.dumps(row, separators=(",", ":")).encode()
         if len(plain) > MOST_BYTES and self.fragment:
             return replace(self, fragment="").to_bytes()
@@ -64,7 +69,7 @@ def attempt_from_bytes(plain: bytes) -> Attempt:
         InvalidSeal: a release wrote it that keeps other fields.
     """
     row = json.loads(plain)
-    if not isinstance(row, list) or len(row) != FIELD_COUNT:
+    if not isinstance(row, list) or len(row) not in FIELD_COUNTS:
         raise InvalidSeal("an attempt of another release")
     return Attempt(*row)
 

@@ -33,17 +33,20 @@ class CookieNames:
     login: bytes
     guard: bytes
     secure: bool
+    domain: str | None = None
 
 
-def cookie_names(name: str, *, secure: bool) -> CookieNames:
+def cookie_names(name: str, *, secure: bool, domain: str | None = None) -> CookieNames:
     """
     Names for a site: ``__Host-`` and Secure on https; neither on http, which is for this machine only.
 
-    The prefix makes a browser refuse the cookie from anybody but this very host (RFC 6265bis §4.1.3.2).
+    The prefix makes a browser refuse the cookie from anybody but this very host (RFC 6265bis §4.1.3.2). A cookie for a
+    whole domain cannot have it; the cookies of logins under way stay on their host all the same.
     """
     bare = name.removeprefix("__Host-").removeprefix("__Secure-")
-    session = f"__Host-{bare}" if secure else bare
-    return CookieNames(session.encode(), f"{session}-login-".encode(), f"{session}-guard".encode(), secure)
+    host = f"__Host-{bare}" if secure else bare
+    session = f"__Secure-{bare}" if secure and domain is not None else host
+    return CookieNames(session.encode(), f"{host}-login-".encode(), f"{host}-guard".encode(), secure, domain)
 
 
 def find_cookie(header: bytes, name: bytes) -> bytes | None:
@@ -115,12 +118,13 @@ def named_in(header: bytes, patterns: Iterable[bytes]) -> list[bytes]:
     return list(dict.fromkeys(names))
 
 
-def set_cookie(name: bytes, value: str, *, secure: bool, max_age: int | None = None) -> str:
-    """A Set-Cookie value for this host only: HttpOnly, SameSite=Lax, whole site (RFC 6265 §4.1)."""
+def set_cookie(name: bytes, value: str, *, secure: bool, max_age: int | None = None, domain: str | None = None) -> str:
+    """A Set-Cookie value, for this host only unless a domain is named: HttpOnly, SameSite=Lax (RFC 6265 §4.1)."""
     age = f"; Max-Age={max_age}" if max_age is not None else ""
-    return f"{name.decode()}={value}; Path=/; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}{age}"
+    where = f"; Domain={domain}" if domain is not None else ""
+    return f"{name.decode()}={value}; Path=/{where}; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}{age}"
 
 
-def expire_cookie(name: bytes, *, secure: bool) -> str:
+def expire_cookie(name: bytes, *, secure: bool, domain: str | None = None) -> str:
     """A Set-Cookie value that removes a cookie; the attributes match those it was set with."""
-    return f"{name.decode()}=; Path=/; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}; Max-Age=0"
+    return set_cookie(name, "", secure=secure, max_age=0, domain=domain)

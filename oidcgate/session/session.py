@@ -58,6 +58,12 @@ class Session:
     id_token_hint: str = field(default="", repr=False)
     address: str = ""
     agent: str = ""
+    root: str = ""
+
+    @property
+    def browser(self) -> str:
+        """The key of the session that the browser's others, on further hosts, were handed over from."""
+        return self.root or self.key
 
     def is_over(self, now: float, idle: float) -> bool:
         """Whether the absolute or the idle limit has passed."""
@@ -73,7 +79,7 @@ class Session:
         return json.dumps({"v": RECORD_VERSION, **record}, separators=(",", ":")).encode()
 
 
-FIELDS = ("grant_key", "started", "seen", "ends", "site", "csrf", "sid", "id_token_hint", "address", "agent")
+FIELDS = ("grant_key", "started", "seen", "ends", "site", "csrf", "sid", "id_token_hint", "address", "agent", "root")
 
 
 def session_from_bytes(key: str, plain: bytes) -> Session:

@@ -4,6 +4,7 @@ What every snippet is made from: one site of a configuration, and where things a
 Pure.
 """
 
+import re
 from dataclasses import dataclass
 
 from oidcgate.config.addresses import Listen, parse_origin
@@ -11,6 +12,7 @@ from oidcgate.config.model import Config, Site
 from oidcgate.errors import OidcgateError
 
 PLACEHOLDER = "http://ui.example.svc:80"  # where nothing says where the UI is
+NOT_A_WORD = re.compile(r"[^a-z0-9]+")
 
 
 class NoSuchSite(OidcgateError):
@@ -33,6 +35,9 @@ class Plan:
         shared_cookie: whether one cookie serves all hosts: then a host needs no route to the gate.
         headers: groups of header names that the gate's allowing answer carries; see ``forward_auth.headers``.
         ui: the UI's preset.
+        cookie: how the names of the gate's own cookies begin, after a ``__Host-`` or ``__Secure-``.
+        upstream_ca_file, upstream_name: what the UI's certificate is checked with, and the name it must hold.
+        upstream_verify: whether it is checked at all.
         cert_file, key_file: for TLS, where the proxy ends it.
     """
 
@@ -46,8 +51,22 @@ class Plan:
     shared_cookie: bool
     headers: tuple[str, ...]
     ui: str
+    cookie: str = "oidcgate"
+    upstream_ca_file: str | None = None
+    upstream_name: str | None = None
+    upstream_verify: bool = True
     cert_file: str | None = None
     key_file: str | None = None
+
+    @property
+    def slug(self) -> str:
+        """The host as part of a name: ``ui_example_com``."""
+        return NOT_A_WORD.sub("_", self.host.removeprefix("*.")).strip("_")
+
+    @property
+    def ends_tls(self) -> bool:
+        """Whether browsers come by https."""
+        return self.site.startswith("https:")
 
     @property
     def is_wildcard(self) -> bool:
@@ -103,6 +122,10 @@ def make_plan(
         shared_cookie=config.session.cookie.domain is not None,
         headers=config.forward_auth.headers,
         ui=chosen.upstream.ui,
+        cookie=config.session.cookie.name.removeprefix("__Host-").removeprefix("__Secure-"),
+        upstream_ca_file=chosen.upstream.ca_file,
+        upstream_name=chosen.upstream.server_name,
+        upstream_verify=not chosen.upstream.insecure_skip_verify,
         cert_file=cert_file,
         key_file=key_file,
     )

@@ -51,16 +51,26 @@ def to_login(inbound: "Inbound", prefix: str) -> web.Response:
     return finished(inbound, redirect(location))
 
 
-def unauthorized(inbound: "Inbound") -> web.Response:
-    """401 in the words that the UI understands; never a redirect, never a cookie."""
+def unauthorized(inbound: "Inbound", *, canned: bool = True) -> web.Response:
+    """
+    401 in the words that the UI understands; never a redirect, never a cookie.
+
+    Args:
+        canned: whether what the preset answers by itself is answered with 200; to a proxy that asks, 200 means yes.
+    """
     preset = inbound.facts.site.preset
-    canned = preset.answered.get(inbound.path)
-    if canned is not None and inbound.method in ("GET", "HEAD"):
-        return finished(inbound, web.Response(body=canned, content_type="application/json"))
+    body = preset.answered.get(inbound.path) if canned else None
+    if body is not None and inbound.method in ("GET", "HEAD"):
+        return finished(inbound, web.Response(body=body, content_type="application/json"))
     response = web.Response(status=401, body=preset.unauthorized, content_type=preset.unauthorized_type)
     response.headers["WWW-Authenticate"] = CHALLENGE
     response.headers["X-Oidcgate"] = "sign-in"
     return finished(inbound, response)
+
+
+def sentence_of(decision: Forbidden) -> str:
+    """What a refusal says to people."""
+    return DENIALS.get(decision.reason, ("", decision.reason))[1]
 
 
 def forbidden(inbound: "Inbound", decision: Forbidden, prefix: str, request_id: str) -> web.Response:
@@ -79,6 +89,16 @@ def forbidden(inbound: "Inbound", decision: Forbidden, prefix: str, request_id: 
         actions = [Action(texts.OPEN, "/")]
     page = Page(heading, sentence, actions=actions, facts=who, note=note(request_id))
     return finished(inbound, page.response(403))
+
+
+def elsewhere(inbound: "Inbound", prefix: str, request_id: str) -> web.Response:
+    """421: this site's requests are carried by another proxy (RFC 9110 §15.5.20); its ``/`` is where logins land."""
+    heading, sentence = texts.ELSEWHERE
+    if inbound.path == "/" and inbound.navigates:
+        return finished(inbound, redirect(f"{inbound.facts.site.origin}{prefix}/"))
+    if inbound.navigates:
+        return finished(inbound, Page(heading, sentence, note=note(request_id)).response(421))
+    return finished(inbound, json_response(421, {"error": "misdirected", "message": sentence, "request": request_id}))
 
 
 def refusal(inbound: "Inbound", error: RequestError, request_id: str) -> web.Response:
@@ -100,14 +120,17 @@ def plain_refusal(error: RequestError, request_id: str) -> web.Response:
     return response
 
 
-def outage(inbound: "Inbound", error: OidcgateError, what: str, request_id: str) -> web.Response:
+def outage(
+    inbound: "Inbound", error: OidcgateError, what: str, request_id: str, *, status: int | None = None
+) -> web.Response:
     """503 with Retry-After: nobody is signed out, and a page comes back by itself."""
+    status = status or error.status
     heading, sentence = texts.STORE_DOWN if what == "store" else texts.PROVIDER_DOWN
     if inbound.facts.opens_page and not inbound.is_api:
-        response = Page(heading, sentence, note=note(request_id), refresh=RETRY_AFTER).response(error.status)
+        response = Page(heading, sentence, note=note(request_id), refresh=RETRY_AFTER).response(status)
     else:
         response = json_response(
-            error.status, {"error": f"{what}_unavailable", "message": error.public, "request": request_id}
+            status, {"error": f"{what}_unavailable", "message": error.public, "request": request_id}
         )
     response.headers["Retry-After"] = str(RETRY_AFTER)
     return finished(inbound, response)

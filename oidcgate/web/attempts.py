@@ -32,6 +32,7 @@ from oidcgate.session.attempt import (
 from oidcgate.session.cookies import expire_cookie, find_cookie, find_labelled, set_cookie
 from oidcgate.session.seal import NONCE_SIZE, KeyRing
 from oidcgate.session.store import ABSENT, Store
+from oidcgate.session.ticket import bound_to
 from oidcgate.web.site import SiteRuntime
 
 MOST_EXPIRED = 40  # cookies expired by one reply
@@ -59,7 +60,15 @@ class Attempts:
         return self._begun[place] > MOST_PER_ADDRESS
 
     def begin(
-        self, site: SiteRuntime, cookies: bytes, *, target: str, fragment: str, response: web.Response
+        self,
+        site: SiteRuntime,
+        cookies: bytes,
+        *,
+        target: str,
+        response: web.Response,
+        fragment: str = "",
+        wish: str = "",
+        only: str = "",
     ) -> Attempt:
         """A new attempt; its cookie is added to the response, and those beyond the bounds are expired."""
         attempt = Attempt(
@@ -70,6 +79,8 @@ class Attempts:
             target=target,
             fragment=fragment,
             began=self._clock(),
+            wish=wish,
+            only=only,
         )
         for name in self._surplus(site, cookies):
             response.headers.add("Set-Cookie", expire_cookie(name, secure=site.secure))
@@ -106,6 +117,15 @@ class Attempts:
         if attempt is None or not hmac.compare_digest(attempt.state.encode(), state.encode("utf-8", "replace")):
             return None
         return attempt
+
+    def find_bound(self, site: SiteRuntime, cookies: bytes, bind: str) -> Attempt | None:
+        """The attempt that a ticket is bound to, when this browser began it."""
+        for found, value in find_labelled(cookies, site.names.login).items():
+            if bind.encode().startswith(found):
+                attempt = self._opened(site.names.login + found, value, site)
+                if attempt is not None and hmac.compare_digest(bound_to(attempt.state), bind):
+                    return attempt
+        return None
 
     def has_any(self, site: SiteRuntime, cookies: bytes) -> bool:
         """Whether the browser keeps any cookie of ours: then cookies work."""

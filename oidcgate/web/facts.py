@@ -20,7 +20,7 @@ from oidcgate.proxy.forwarded import Network, client_address, forwarding_lines, 
 from oidcgate.proxy.headers import end_to_end
 from oidcgate.session.cookies import find_cookie
 from oidcgate.web.live import Live
-from oidcgate.web.site import SiteRuntime
+from oidcgate.web.site import SiteRuntime, SiteTable
 
 MOST_REMEMBERED = 4096  # header blocks
 MOST_BLOCK_REMEMBERED = 8192  # bytes
@@ -39,11 +39,12 @@ class Facts:
 
     Attributes:
         handle: the session cookie's value, if there is exactly one well-formed.
+        key: by which the session's life on this site is found.
         block: the end-to-end headers that go on.
         how: where the request comes from, as the browser tells.
         opens_page: whether a person opens a page, were it a GET.
         is_quick: whether the usual GET with these headers needs no further look.
-        pool: the replica that serves this handle.
+        pool: the replica that serves this handle; None where another proxy carries the requests.
         live: the session of this block's cookie, once a request of it was allowed on this site.
         tails: all of the outbound head but its first line, bearer and end, by the peer's address.
     """
@@ -51,11 +52,12 @@ class Facts:
     head: Head
     site: SiteRuntime
     handle: bytes | None = field(repr=False)
+    key: bytes = field(repr=False)
     block: bytes = field(repr=False)
     how: Crossing
     opens_page: bool
     is_quick: bool
-    pool: Pool
+    pool: Pool | None
     live: Live | None = None
     tails: dict[str, bytes] = field(default_factory=dict, repr=False)
 
@@ -73,6 +75,9 @@ class Inbound:
     sequence: int
     began: float
     live: Live | None = None
+    client: str = ""  # the person's address, for own pages
+    block: RawHeaders = ()  # the client's headers, where a proxy asks about its request
+    place: SiteRuntime | None = None  # whose session cookie an own page sets or ends, when not the facts' site's
 
     @property
     def navigates(self) -> bool:
@@ -98,11 +103,11 @@ def pseudonym(sites: Iterable[str]) -> str:
 class FactsTable:
     """Reads header blocks; remembers those that can be."""
 
-    def __init__(self, sites: dict[str, SiteRuntime], *, trusted: tuple[Network, ...], head_limit: int) -> None:
+    def __init__(self, sites: SiteTable, *, trusted: tuple[Network, ...], head_limit: int) -> None:
         self._sites = sites
         self._trusted = trusted
         self._head_limit = head_limit
-        self._via = pseudonym(sites)
+        self._via = pseudonym(sites.names)
         self._bytes = 0
         self._known: dict[RawHeaders, Facts] = {}
         self._forwarding: dict[tuple[str, bytes, str], bytes] = {}
@@ -118,12 +123,17 @@ class FactsTable:
         raw, version = request.raw_headers, request.version
         check_request_line(request.method, request.raw_path, version)
         facts = self._known.get(raw) if version == HttpVersion11 else None
-        return facts or self._gather(raw, version)
+        return facts or self.gather(raw, version)
 
     def remember(self, request: web.BaseRequest, facts: Facts) -> None:
         """Keep the facts of a block that somebody signed in sends; nobody else fills this table."""
-        raw, head = request.raw_headers, facts.head
-        if request.version != HttpVersion11 or head.has_body or head.upgrade or raw in self._known:
+        if request.version == HttpVersion11:
+            self.keep(facts, request.raw_headers)
+
+    def keep(self, facts: Facts, raw: RawHeaders) -> None:
+        """As ``remember``, of a block that a proxy asked about."""
+        head = facts.head
+        if head.has_body or head.upgrade or raw in self._known:
             return
         size = sum(len(name) + len(value) for name, value in raw)
         if size > MOST_BLOCK_REMEMBERED:
@@ -133,7 +143,13 @@ class FactsTable:
         self._bytes += size
         self._known[raw] = facts
 
-    def _gather(self, raw: RawHeaders, version: tuple[int, int]) -> Facts:
+    def gather(self, raw: RawHeaders, version: tuple[int, int]) -> Facts:
+        """
+        The facts of a header block.
+
+        Raises:
+            RequestError: 400, 417, 421 or 431.
+        """
         if sum(len(name) + len(value) + LINE_COST for name, value in raw) > self._head_limit:
             raise RequestError("The request's headers are too large.", status=431)
         head = read_head(raw, version)
@@ -149,15 +165,26 @@ class FactsTable:
             head=head,
             site=site,
             handle=handle,
-            block=end_to_end(raw, head, own=own, others=site.kept_cookies, websocket=head.upgrade == b"websocket"),
+            key=site.scope + (handle or b""),
+            block=end_to_end(
+                raw,
+                head,
+                own=own,
+                others=(*site.kept_cookies, *site.own_cookies),
+                websocket=head.upgrade == b"websocket",
+            ),
             how=how,
             opens_page=is_navigation("GET", head),
-            is_quick=handle is not None and how in (Crossing.SAME, Crossing.PLAIN) and not site.restricts,
-            pool=site.pools.for_handle(handle or NOBODY),
+            is_quick=handle is not None
+            and how in (Crossing.SAME, Crossing.PLAIN)
+            and site.carries
+            and not site.restricts,
+            pool=site.pools.for_handle(handle or NOBODY) if site.carries else None,
         )
 
     def tail(self, facts: Facts, peer: str) -> bytes:
         """What follows a bodiless request's first line, but for the bearer and the end; remembered with the facts."""
+        assert facts.pool is not None
         tail = facts.tails.get(peer)
         if tail is None:
             if len(facts.tails) >= MOST_TAILS:

@@ -36,10 +36,13 @@ from oidcgate.proxy.rewrite import framing_line, outbound_head
 from oidcgate.proxy.websocket import read_handshake
 from oidcgate.web import answers
 from oidcgate.web.facts import FactsTable, Inbound
+from oidcgate.web.forward_auth import ForwardAuth
 from oidcgate.web.guard import Guard
 from oidcgate.web.live import Live
 from oidcgate.web.logs import AccessLog, RequestNumbers
 from oidcgate.web.sessions import Sessions
+from oidcgate.web.site import SiteRuntime
+from oidcgate.web.visits import Visits
 
 
 class Gate:
@@ -68,6 +71,9 @@ class Gate:
         self._below_prefix = prefix + "/"
         self._body_limit = body_limit
         self.own_pages: answers.OwnPages | None = None
+        self.forward_auth: ForwardAuth | None = None
+        self.visits: Visits | None = None
+        self._question = f"{prefix}/auth"
         self.guards: dict[str, Guard] = {}  # by the site's authority; of UIs that may ignore the bearer
         self.draining = False
 
@@ -79,6 +85,8 @@ class Gate:
         began = time.time()
         target = request.raw_path
         path = target.partition("?")[0]
+        if path.startswith(self._question) and self.forward_auth is not None:
+            return await self.forward_auth.answer(request, downstream, sequence, began)
         try:
             facts = self.facts.read(request)
             readings(path)  # refuses what could be read in too many ways, before anything asks how
@@ -87,9 +95,9 @@ class Gate:
         inbound = Inbound(request, downstream, facts, request.method, target, path, sequence, began)
         answer = await self._answer(inbound)
         if isinstance(answer, Exchange):
-            self._logged(inbound, answer.status, answer.sent)
+            self.logged(inbound, answer.status, answer.sent)
             return KEPT if answer.keep_alive else CLOSED
-        self._logged(inbound, answer.status, len(answer.body) if isinstance(answer.body, bytes) else 0)
+        self.logged(inbound, answer.status, len(answer.body) if isinstance(answer.body, bytes) else 0)
         return answer
 
     def _refuse_early(self, request: web.BaseRequest, error: RequestError, sequence: int, began: float) -> web.Response:
@@ -97,24 +105,27 @@ class Gate:
         response = answers.plain_refusal(error, self._log.request_id(sequence))
         if request.version not in (HttpVersion10, HttpVersion11):
             request._cache["version"] = HttpVersion11  # the answer is never in a version that we do not speak
+        self.log_refusal(request, error.status, sequence, began)
+        return response
+
+    def log_refusal(self, request: web.BaseRequest, status: int, sequence: int, began: float) -> None:
+        """A line for what has no usable facts."""
         address = getattr(request.protocol, "address", "")
         method = request.method if request.method.isalpha() else "-"
-        self._log.add((began, None, '""', method, "", error.status, 0, time.time() - began, address, sequence))
-        return response
+        self._log.add((began, None, '""', method, "", status, 0, time.time() - began, address, sequence))
 
     # Second stop: the session; then where to.
 
     async def _answer(self, inbound: Inbound) -> "web.Response | Exchange":
         try:
-            inbound.live = await self._session(inbound)
+            inbound.live = await self.session(inbound)
             failure, inbound.downstream.quick_failure = inbound.downstream.quick_failure, None
             if failure is not None:
                 raise failure
-            path = inbound.path
-            if path.startswith(self._below_prefix) or path == self._prefix:
+            if self.is_own(inbound.path):
                 assert self.own_pages is not None
                 return await self.own_pages(inbound)
-            decision = self._decide(inbound)
+            decision = self.decide(inbound)
             match decision:
                 case Allow():
                     return await self._pass_on(inbound)
@@ -123,31 +134,42 @@ class Gate:
                 case Unauthorized():
                     return answers.unauthorized(inbound)
                 case Forbidden():
-                    return answers.forbidden(inbound, decision, self._prefix, self._id(inbound))
+                    return answers.forbidden(inbound, decision, self._prefix, self.request_id(inbound))
         except OidcgateError as error:
             return self._failed(inbound, error)
 
-    async def _session(self, inbound: Inbound) -> Live | None:
-        """The live session of the request's handle; one belongs to the site it began on, whose token it holds."""
+    def is_own(self, path: str) -> bool:
+        """Whether a path is the gate's own."""
+        return path.startswith(self._below_prefix) or path == self._prefix
+
+    async def session(self, inbound: Inbound) -> Live | None:
+        """
+        The live session of the request's handle, if it belongs to this site.
+
+        Raises:
+            StoreUnavailable, ProviderError: nobody can tell now.
+        """
         facts = inbound.facts
         if facts.handle is None:
             return None
-        live = self._sessions.find(facts.handle)
+        live = self._sessions.find(facts.key)
         if live is None or live.fresh_until <= time.time():
-            live = await self._sessions.resume(facts.handle)
-        return live if live is not None and live.session.site == facts.site.origin else None
+            return await self._sessions.resume(facts.handle, facts.site)
+        return live if live.session.site == facts.site.session_site else None
 
-    def _id(self, inbound: Inbound) -> str:
+    def request_id(self, inbound: Inbound) -> str:
+        """How pages and log name this request."""
         return self._log.request_id(inbound.sequence)
 
     # Third stop: the policy.
 
-    def _decide(self, inbound: Inbound) -> Decision:
+    def decide(self, inbound: Inbound) -> Decision:
+        """Whether a request may pass; also of one that another proxy carries."""
         facts, live = inbound.facts, inbound.live
         site = facts.site
         if site.preset.is_closed(inbound.path):
             return Forbidden("This page would load code from another site.")
-        if site.restricts and is_public(site.config.access.rules, inbound.method, inbound.path):
+        if site.restricts and is_public(site.config.access.rules, site.authority, inbound.method, inbound.path):
             inbound.live = None
             return Allow()
         if live is None:
@@ -163,23 +185,32 @@ class Gate:
             live.admitted = admits(site.config.access, live.claims)
         if not live.admitted:
             return Forbidden(answers.NOT_ADMITTED)
-        if site.restricts and refused_by(site.config.access.rules, inbound.method, inbound.path, live.claims):
+        rules = site.config.access.rules
+        if site.restricts and refused_by(rules, site.authority, inbound.method, inbound.path, live.claims):
             return Forbidden(answers.RULE)
         return Allow()
+
+    def note_visit(self, live: Live, site: SiteRuntime) -> None:
+        """For the landing page."""
+        if self.visits is not None:
+            self.visits.note(live.session.grant_key, site.origin)
 
     # Fourth and fifth stop: rewrite, then relay or tunnel.
 
     async def _pass_on(self, inbound: Inbound) -> "web.Response | Exchange":
         facts, request = inbound.facts, inbound.request
-        head, site = facts.head, facts.site
+        head, site, pool = facts.head, facts.site, facts.pool
+        if pool is None:
+            return answers.elsewhere(inbound, self._prefix, self.request_id(inbound))
         guard = self.guards.get(site.authority)
         if guard is not None:
             await guard.check()
         if head.upgrade == b"websocket":
-            return await self._tunnel(inbound)
+            return await self._tunnel(inbound, pool)
         if inbound.live is not None:
             self.facts.remember(request, facts)
             facts.live = inbound.live
+            self.note_visit(inbound.live, facts.site)
         if self._body_limit and head.length > self._body_limit:
             raise RequestError("The request's body is too large.", status=413)
         keep_alive = request.keep_alive and not head.upgrade and not self.draining
@@ -191,7 +222,6 @@ class Gate:
                 expects_continue=head.expects_continue and request.version == HttpVersion11,
                 most=self._body_limit,
             )
-        pool = facts.pool
         exchange = await relay(
             self._exchanges(inbound, keep_alive=keep_alive),
             self._outbound(inbound, pool, framing_line(head, inbound.method), body),
@@ -239,7 +269,7 @@ class Gate:
             check=live.check_usable if live is not None else lambda: None,
         )
 
-    async def _tunnel(self, inbound: Inbound) -> "web.Response | Exchange":
+    async def _tunnel(self, inbound: Inbound, pool: Pool) -> "web.Response | Exchange":
         facts, live, request = inbound.facts, inbound.live, inbound.request
         site = facts.site
         handshake = read_handshake(request.raw_headers, facts.head, method=inbound.method, version=request.version)
@@ -248,7 +278,6 @@ class Gate:
             idle_timeout=site.limits.idle_timeout,
             on_use=live.use if live is not None else lambda: None,
         )
-        pool = facts.pool
         exchange = await open_tunnel(
             self._exchanges(inbound, keep_alive=False),
             self._outbound(inbound, pool, handshake.lines(), None),
@@ -271,7 +300,7 @@ class Gate:
 
     def _failed(self, inbound: Inbound, error: OidcgateError) -> web.Response:
         """Whose fault it was decides: a client's 4xx, or an outage that loses nothing."""
-        request_id = self._id(inbound)
+        request_id = self.request_id(inbound)
         if isinstance(error, RequestError):
             return answers.refusal(inbound, error, request_id)
         if isinstance(error, ProviderError):
@@ -284,7 +313,8 @@ class Gate:
             return answers.upstream_failure(inbound, error, request_id)
         raise error
 
-    def _logged(self, inbound: Inbound, status: int, count: int) -> None:
+    def logged(self, inbound: Inbound, status: int, count: int) -> None:
+        """A line in the access log."""
         user = inbound.live.user if inbound.live is not None else '""'
         seconds = time.time() - inbound.began
         address = inbound.downstream.address

@@ -12,6 +12,7 @@ from oidcgate.oidc.idtoken import Claims
 from oidcgate.session.lifecycle import SEEN_WINDOW
 from oidcgate.session.session import Session
 from oidcgate.web.sharedgrant import SharedGrant
+from oidcgate.web.site import SiteRuntime
 
 
 class Live:
@@ -19,12 +20,15 @@ class Live:
     A session in use in this process.
 
     Attributes:
+        key: by which this process finds it: its handle, and where one cookie serves several sites, which of them.
+        site: whose token it sends.
         bearer: the Authorization line of its token.
         fresh_until: until when it may be used without another look (seconds since the epoch).
         seen: when a request or a websocket's byte last came.
         over: why it ended; empty while it goes on.
         user: how the log names the person, as a JSON string.
         admitted: whether the person may use the site, as last decided; None = not yet for this token.
+        told: what proxies that ask are told about the person; None = not yet for this token.
     """
 
     __slots__ = (
@@ -35,26 +39,32 @@ class Live:
         "checked",
         "fresh_until",
         "handle",
+        "key",
         "over",
         "seen",
         "session",
         "shared",
+        "site",
+        "told",
         "user",
     )
 
-    def __init__(self, handle: bytes, session: Session, shared: SharedGrant, now: float) -> None:
+    def __init__(self, handle: bytes, session: Session, shared: SharedGrant, now: float, site: SiteRuntime) -> None:
         self.handle = handle
+        self.site = site
+        self.key = site.scope + handle
         self.session = session
         self.shared = shared
         self.seen = now
         self.checked = now
         self.over = ""
         self.admitted: bool | None = None
+        self.told: bytes | None = None
         self.bearer = shared.bearer
         self.fresh_until = 0.0
         self._revision = -1
         shared.users.add(self)
-        self.user = json.dumps(shared.grant.claims.email or shared.grant.claims.subject)
+        self.user = json.dumps(self.claims.email or self.claims.subject)
 
     def __repr__(self) -> str:
         return f"<Live {self.session.key[:16]}{' over: ' + self.over if self.over else ''}>"
@@ -62,7 +72,7 @@ class Live:
     @property
     def claims(self) -> Claims:
         """Who it is."""
-        return self.shared.grant.claims
+        return self.shared.claims
 
     def use(self) -> None:
         """A websocket's byte came from the browser."""
@@ -87,6 +97,7 @@ class Live:
             self._revision = self.shared.revision
             self.bearer = self.shared.bearer
             self.admitted = None
+            self.told = None
 
     def refresh(self, now: float) -> None:
         """Take over what the grant has, and say until when that holds."""

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from aiohttp import web
 from aiohttp_session import get_session, session_middleware
@@ -20,8 +20,11 @@ from oidcgate.policy import Crossing
 from oidcgate.session.csrf import is_genuine, masked
 from oidcgate.web import answers, texts
 from oidcgate.web.backchannel import BackchannelLogout
+from oidcgate.web.callback import CallbackPages
+from oidcgate.web.destinations import Destinations
 from oidcgate.web.facts import FactsTable, Inbound
-from oidcgate.web.login import LoginPages
+from oidcgate.web.landing import Landing
+from oidcgate.web.login import LoginPages, redirect_wanted, single
 from oidcgate.web.logs import AccessLog
 from oidcgate.web.pages import Action, Page, json_response, redirect
 from oidcgate.web.providers import Providers
@@ -44,6 +47,9 @@ class OwnPages:
         *,
         facts: FactsTable,
         login: LoginPages,
+        callback: CallbackPages,
+        destinations: Destinations,
+        landing: Landing,
         providers: Providers,
         storage: GateStorage,
         session_page: SessionPage,
@@ -53,6 +59,9 @@ class OwnPages:
     ) -> None:
         self._facts = facts
         self._login = login
+        self._callback_pages = callback
+        self._destinations = destinations
+        self._landing = landing
         self._providers = providers
         self._session_page = session_page
         self._log = access_log
@@ -60,8 +69,9 @@ class OwnPages:
         self._with_session = session_middleware(storage)
         self._routes: dict[str, dict[str, Handler]] = {
             "": {"GET": self._home},
-            "start": {"GET": self._start},
+            "start": {"GET": self._start, "POST": self._start_by_form},
             "callback": {"GET": self._callback},
+            "ticket": {"GET": self._ticket},
             "sign_out": {"GET": self._ask_sign_out, "POST": self._sign_out},
             "signed_out": {"GET": self._signed_out},
             "userinfo": {"GET": self._userinfo},
@@ -82,6 +92,7 @@ class OwnPages:
             response.headers["Allow"] = ", ".join(methods)
             return answers.finished(inbound, response)
         inbound.request[INBOUND_KEY] = inbound
+        inbound.client = self._facts.client_address(inbound)
         answer = await self._with_session(inbound.request, lambda _request: handler(inbound))  # type: ignore[arg-type]
         assert isinstance(answer, web.Response)
         return self._finished(inbound, answer)
@@ -103,20 +114,37 @@ class OwnPages:
         return answers.finished(inbound, json_response(404, {"error": "not_found", "message": texts.NOT_FOUND[1]}))
 
     async def _start(self, inbound: Inbound) -> web.Response:
-        return await self._login.start(inbound, self._id(inbound), self._facts.client_address(inbound))
+        return await self._login.start(inbound, self._id(inbound))
 
     async def _callback(self, inbound: Inbound) -> web.Response:
         provider_id = inbound.path.removeprefix(f"{self._prefix}/callback").removeprefix("/")
-        return await self._login.callback(inbound, provider_id, self._id(inbound))
+        return await self._callback_pages.callback(inbound, provider_id, self._id(inbound))
+
+    async def _ticket(self, inbound: Inbound) -> web.Response:
+        return await self._callback_pages.ticket(inbound, self._id(inbound))
+
+    async def _start_by_form(self, inbound: Inbound) -> web.Response:
+        """oauth2-proxy's own sign-in page posts ``rd``; the browser is sent to the address that takes it from there."""
+        wanted = (await self._form(inbound)).get("rd") or redirect_wanted(inbound)
+        goal = self._destinations.read(inbound.facts.site, wanted)
+        address = "/" if goal is None else goal.origin + goal.path
+        return redirect(f"{inbound.facts.site.origin}{self._prefix}/start?rd={quote(address, safe='')}", status=303)
 
     async def _home(self, inbound: Inbound) -> web.Response:
+        site = inbound.facts.site
         if inbound.live is None:
-            return redirect(f"{inbound.facts.site.origin}{self._prefix}/start?rd=%2F")
+            return redirect(f"{site.origin}{self._prefix}/start?rd={quote(inbound.target, safe='')}")
+        if self._landing.is_central and site is self._destinations.table.login:
+            return await self._landing.show(inbound, inbound.live)
         claims = inbound.live.claims
         facts = [("Signed in as", claims.email or claims.subject)]
         if claims.groups:
             facts.append(("Groups", ", ".join(claims.groups)))
-        actions = [Action(f"Open {inbound.facts.site.authority}", "/")]
+        actions = [Action(f"Open {site.authority}", "/")]
+        if self._landing.is_central:
+            actions.append(
+                Action(texts.ALL_CLUSTERS, f"{self._destinations.table.login.origin}{self._prefix}/", quiet=True)
+            )
         actions.append(Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", quiet=True))
         return Page(*texts.HOME, actions=actions, facts=facts).response()
 
@@ -130,10 +158,12 @@ class OwnPages:
             200,
             {
                 "subject": claims.subject,
+                "user": claims.subject,
                 "email": claims.email,
                 "groups": list(claims.groups),
                 "name": claims.name,
                 "preferred_username": claims.preferred_username,
+                "preferredUsername": claims.preferred_username,
                 "expires": int(claims.expires),
                 "session_ends": int(inbound.live.session.ends),
             },
@@ -146,8 +176,10 @@ class OwnPages:
         if live is None:
             return self._signed_out_page()
         token = masked(live.session.csrf, secrets.token_bytes(16))
+        wanted = single(inbound.target, "rd")
+        fields = (("csrf", token), *((("rd", wanted),) if wanted is not None else ()))
         actions = [
-            Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", fields=(("csrf", token),)),
+            Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", fields=fields),
             Action(texts.STAY, "/", quiet=True),
         ]
         who = [("Signed in as", live.claims.email or live.claims.subject)]
@@ -164,16 +196,24 @@ class OwnPages:
         live = inbound.live
         if inbound.facts.how is not Crossing.SAME:
             return json_response(403, {"error": "forbidden", "message": texts.FOREIGN[0]})
-        if live is not None and not is_genuine((await self._form(inbound)).get("csrf", ""), live.session.csrf):
+        form = await self._form(inbound)
+        if live is not None and not is_genuine(form.get("csrf", ""), live.session.csrf):
             again = [Action(texts.TRY_AGAIN, f"{self._prefix}/sign_out")]
             return Page(texts.FORM_OLD, texts.NOTHING_CHANGED, actions=again).response(403)
         url = await self._end_session_url(inbound)
         session = await get_session(inbound.request)  # type: ignore[arg-type]  # needs no more than a mapping
         session.invalidate()
-        response = redirect(url or f"{inbound.facts.site.origin}{self._prefix}/signed_out", status=303)
+        response = redirect(url or self._after_sign_out(inbound, form.get("rd")), status=303)
         # Browsers keep whole pages for the back button, even those marked no-store; this drops them (LO-01).
         response.headers["Clear-Site-Data"] = '"cache"'
         return response
+
+    def _after_sign_out(self, inbound: Inbound, wanted: str | None) -> str:
+        """Where a sign-out that the provider has no part in leads: where the form says, if that is ours."""
+        goal = None if wanted is None else self._destinations.read(inbound.facts.site, wanted)
+        if goal is None:
+            return f"{inbound.facts.site.origin}{self._prefix}/signed_out"
+        return goal.origin + goal.path
 
     async def _end_session(self, inbound: Inbound) -> web.Response:
         if inbound.facts.how is not Crossing.SAME:
@@ -206,7 +246,7 @@ class OwnPages:
                 await provider.metadata(),
                 id_token_hint=live.session.id_token_hint,
                 client_id=provider.client_id,
-                post_logout_redirect_uri=f"{site.origin}{self._prefix}/signed_out",
+                post_logout_redirect_uri=f"{self._destinations.table.login.origin}{self._prefix}/signed_out",
                 state=secrets.token_urlsafe(16),
             )
         except (ProviderError, OidcgateError) as error:

@@ -12,7 +12,7 @@ from typing import cast
 from aiohttp import HttpVersion11
 from aiohttp.http_parser import RawRequestMessage
 
-from oidcgate.net.downstream import Downstream
+from oidcgate.net.downstream import Downstream, Quick
 from oidcgate.net.relay import Exchange, OnDone
 from oidcgate.web.facts import Facts, FactsTable
 from oidcgate.web.live import Live
@@ -51,19 +51,29 @@ class QuickExchange(Exchange):
 
 
 class QuickWay:
-    """Decides whether a request may take the short way, and sends it."""
+    """
+    Decides whether a request may take the short way, and sends it.
 
-    def __init__(self, facts: FactsTable, access_log: AccessLog, sequence: RequestNumbers) -> None:
+    Args:
+        otherwise: asked about a request whose header block is not known.
+    """
+
+    def __init__(
+        self, facts: FactsTable, access_log: AccessLog, sequence: RequestNumbers, *, otherwise: Quick | None = None
+    ) -> None:
         self._facts = facts
         self._log = access_log
         self._sequence = sequence
+        self._otherwise = otherwise
         self.is_open = True
         self.taken = 0
 
     def __call__(self, downstream: Downstream, message: RawRequestMessage) -> bool:
         """As ``downstream.Quick``."""
         facts = self._facts.known(message.raw_headers)
-        if facts is None or not facts.is_quick or message.version != HttpVersion11 or not self.is_open:
+        if facts is None:
+            return self._otherwise is not None and self.is_open and self._otherwise(downstream, message)
+        if not facts.is_quick or message.version != HttpVersion11 or not self.is_open:
             return False
         live, method, target, site = facts.live, message.method, message.path, facts.site
         began = time.time()
@@ -71,7 +81,8 @@ class QuickWay:
             return False
         if method not in METHODS or not site.quick_target.fullmatch(target) or message.should_close:
             return False
-        connection = facts.pool.take()
+        pool = facts.pool
+        connection = pool.take() if pool is not None else None
         if connection is None:
             return False
         downstream.live = live

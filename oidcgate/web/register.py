@@ -10,14 +10,13 @@ import logging
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
 from oidcgate.errors import InvalidSeal
 from oidcgate.net.downstream import Downstream
 from oidcgate.net.tunnel import Tunnel
 from oidcgate.oidc.idtoken import Claims
-from oidcgate.proxy.ui import Preset
 from oidcgate.session.seal import NONCE_SIZE, KeyRing
 from oidcgate.session.session import Session
 from oidcgate.session.store import Store
@@ -56,7 +55,6 @@ class Register:
 
     Args:
         process: names this process in the records of what is open.
-        presets: what may be shown of a path, by site.
     """
 
     def __init__(
@@ -67,7 +65,6 @@ class Register:
         grants: Grants,
         *,
         process: str,
-        presets: Mapping[str, Preset],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -75,7 +72,6 @@ class Register:
         self._sessions = sessions
         self._grants = grants
         self._process = process
-        self._presets = presets
         self._clock = clock
         self._published: set[str] = set()
         self._next = 0.0
@@ -110,8 +106,7 @@ class Register:
         is_tunnel = isinstance(writer, Tunnel)
         if live is None or writer is None or (not is_tunnel and now - writer.began < STREAM_AFTER):
             return None
-        preset = self._presets.get(live.session.site)
-        path = preset.logged(writer.target) if preset is not None else ""
+        path = live.site.preset.logged(writer.target)
         kind = "terminal" if path.endswith("…") else "websocket" if is_tunnel else "stream"
         return OpenStream(kind, path, writer.began)
 
@@ -137,8 +132,7 @@ class Register:
         shared = await self._grants.load(grant_key)
         if shared is None:
             return []
-        keys = [key for key, _ in shared.grant.sessions]
-        found = [await self._listed(key, shared.grant.claims) for key in keys]
+        found = [await self._listed(key, shared.grant.claims) for key in shared.grant.session_keys]
         return sorted((one for one in found if one), key=lambda one: -one.session.started)
 
     async def everybody(self) -> list[Listed]:

@@ -29,13 +29,19 @@ from oidcgate.session.store import Store
 from oidcgate.web.admin import admin_app, token_reader
 from oidcgate.web.attempts import Attempts
 from oidcgate.web.backchannel import BackchannelLogout
+from oidcgate.web.callback import CallbackPages
+from oidcgate.web.destinations import Destinations
 from oidcgate.web.facts import FactsTable
+from oidcgate.web.forward_auth import ForwardAuth
+from oidcgate.web.forward_quick import QuickAuth
 from oidcgate.web.gate import Gate
 from oidcgate.web.grants import Grants
 from oidcgate.web.guard import Guard
+from oidcgate.web.handoff import Handoffs
 from oidcgate.web.keys import load_ring
+from oidcgate.web.landing import Health, Landing
 from oidcgate.web.live import Live
-from oidcgate.web.login import LoginPages
+from oidcgate.web.login import LoginPages, LoginParts
 from oidcgate.web.logs import AccessLog, RequestNumbers
 from oidcgate.web.machine import BACKLOG, handshake_limit, raise_file_limit, remove_stale_socket, server_tls
 from oidcgate.web.opening import open_store
@@ -45,8 +51,9 @@ from oidcgate.web.quick import QuickWay
 from oidcgate.web.register import Register
 from oidcgate.web.sessionpage import SessionPage, as_json
 from oidcgate.web.sessions import Sessions
-from oidcgate.web.site import make_site, sites_by_authority
+from oidcgate.web.site import SiteTable, make_site, make_table
 from oidcgate.web.storage import GateStorage
+from oidcgate.web.visits import Visits
 
 log = logging.getLogger("oidcgate")
 
@@ -121,7 +128,8 @@ class GateServer:
         self.sessions = Sessions(store, ring, self.grants, limits, on_end=self._session_ended, admits=self._admits)
         self.access_log = AccessLog(run=run, form=config.log.format, descriptor=self._access_descriptor)
         trusted = parse_networks(config.trusted_proxies)
-        facts = FactsTable(sites_by_authority(self.sites), trusted=trusted, head_limit=config.limits.head)
+        table = make_table(config, self.sites)
+        facts = FactsTable(table, trusted=trusted, head_limit=config.limits.head)
         sequence = RequestNumbers()
         self.gate = Gate(
             facts,
@@ -136,12 +144,20 @@ class GateServer:
             for site in self.sites
             if site.preset.may_ignore_bearer and any(not pool.address.secure for pool in site.pools.pools)
         }
-        self.quick = QuickWay(facts, self.access_log, sequence)
-        attempts = Attempts(store, ring)
-        login = LoginPages(self.sessions, self.grants, self.providers, attempts, prefix=config.prefix)
+        self._wire_forward_auth(table, sequence)
+        self.visits = self.gate.visits = Visits(store, ring)
+        parts = LoginParts(
+            self.sessions,
+            self.grants,
+            self.providers,
+            Attempts(store, ring),
+            Handoffs(store, ring),
+            Destinations(table, return_hosts=config.forward_auth.return_hosts, prefix=config.prefix),
+            config.prefix,
+        )
+        login = LoginPages(parts)
         storage = GateStorage(self.sessions)
-        presets = {site.origin: site.preset for site in self.sites}
-        self.register = Register(store, ring, self.sessions, self.grants, process=run, presets=presets)
+        self.register = Register(store, ring, self.sessions, self.grants, process=run)
         self.session_page = SessionPage(
             self.sessions, self.register, admins=config.session.admins, prefix=config.prefix
         )
@@ -149,6 +165,9 @@ class GateServer:
         self.gate.own_pages = OwnPages(
             facts=facts,
             login=login,
+            callback=CallbackPages(login, parts),
+            destinations=parts.destinations,
+            landing=Landing(table, self.visits, Health(), prefix=config.prefix),
             providers=self.providers,
             storage=storage,
             session_page=self.session_page,
@@ -163,8 +182,21 @@ class GateServer:
             most=config.limits.connections,
             most_per_address=config.limits.per_address,
             header_timeout=config.limits.header_timeout,
-            is_exempt=facts.is_trusted,
+            is_exempt=lambda address: facts.is_trusted(address) or self.forward_auth.is_peer(address),
         )
+
+    def _wire_forward_auth(self, table: SiteTable, sequence: RequestNumbers) -> None:
+        """What answers proxies that carry requests themselves, and the quick ways to it and to the UIs."""
+        config, facts = self.config, self.gate.facts
+        self.forward_auth = self.gate.forward_auth = ForwardAuth(
+            self.gate,
+            table,
+            peers=parse_networks(config.forward_auth.peers),
+            headers=config.forward_auth.headers,
+            prefix=config.prefix,
+        )
+        quick_auth = QuickAuth(self.forward_auth, facts, self.access_log, sequence, prefix=config.prefix)
+        self.quick = QuickWay(facts, self.access_log, sequence, otherwise=quick_auth)
 
     async def _listen_on(self, sock: socket.socket) -> None:
         tls = server_tls(self.config)
@@ -254,6 +286,7 @@ class GateServer:
             await guard.look_again()
         with contextlib.suppress(StoreUnavailable):
             await self.register.publish(self.connections())
+            await self.visits.publish()
 
     def _end_belated(self) -> None:
         """What was being opened while its session ended was not there yet to be closed."""
@@ -273,9 +306,8 @@ class GateServer:
                     await asyncio.sleep(WARM_UP_PAUSE)
 
     def _admits(self, live: Live) -> bool:
-        """Whether a session's person may still use the site that it began on."""
-        site = next((site for site in self.sites if site.origin == live.session.site), None)
-        return site is not None and admits(site.config.access, live.claims)
+        """Whether a session's person may still use the site."""
+        return admits(live.site.config.access, live.claims)
 
     def _session_ended(self, live: Live, reason: str) -> None:
         count = self.downstream.end_session(lambda other: other is live, SESSION_OVER, f"Session ended: {reason}")

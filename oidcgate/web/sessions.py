@@ -5,10 +5,11 @@ Edge by its store. The hot path is one look at a table and one comparison: a ``L
 ``fresh_until``; only then are limits, store and tokens looked at again. An end is told to every process by a notice.
 """
 
+import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from oidcgate.errors import InvalidHandle, InvalidSeal, ProviderUnreachable, StoreUnavailable
@@ -20,6 +21,7 @@ from oidcgate.session.session import Session, encode_handle, session_from_bytes,
 from oidcgate.session.store import ABSENT, Store
 from oidcgate.web.grants import Grants
 from oidcgate.web.live import Live
+from oidcgate.web.site import SiteRuntime
 
 log = logging.getLogger("oidcgate.sessions")
 
@@ -61,15 +63,18 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._lives)
 
-    async def resume(self, handle: bytes) -> Live | None:
+    async def resume(self, handle: bytes, site: SiteRuntime) -> Live | None:
         """
-        The session of a handle, checked; None when there is none (any more).
+        The session of a handle on a site, checked; None when there is none (any more), or it belongs elsewhere.
 
         Raises:
             StoreUnavailable: nobody can tell.
             ProviderUnreachable: its token has run out and cannot be renewed right now.
         """
-        live = self._lives.get(handle) or await self._load(handle)
+        live = self._lives.get(site.scope + handle)
+        if live is not None and live.session.site != site.session_site:
+            return None
+        live = live or await self._load(handle, site)
         if live is None:
             return None
         asked = self._clock()
@@ -102,21 +107,27 @@ class Sessions:
             raise shared.failure or ProviderUnreachable("the token ran out and was not renewed in time")
         return False
 
-    async def _load(self, handle: bytes) -> Live | None:
+    async def _load(self, handle: bytes, site: SiteRuntime) -> Live | None:
         try:
             key = session_key(handle)
         except InvalidHandle:
             return None
         session, _ = await self._read(key)
-        if session is None or key in self._unsaid:
+        if session is None or key in self._unsaid or session.site != site.session_site:
             return None
-        shared = await self._grants.load(session.grant_key)
-        if shared is None or not any(k == key for k, _ in shared.grant.sessions):
+        shared = await self._grants.load(session.grant_key, site.audience)
+        if shared is None or not shared.grant.has_session(key):
             return None
-        live = self._lives.get(handle)  # somebody else may have been faster
+        if (shared.grant.issuer, shared.grant.client_id) != site.client:  # the site has another provider by now
+            return None
+        live = self._lives.get(site.scope + handle)  # somebody else may have been faster
         if live is None:
-            live = self._lives[handle] = Live(handle, session, shared, self._clock())
+            live = self._keep(Live(handle, session, shared, self._clock(), site))
             live.seen = session.seen
+        return live
+
+    def _keep(self, live: Live) -> Live:
+        self._lives[live.key] = live
         return live
 
     async def read(self, key: str) -> Session | None:
@@ -147,7 +158,8 @@ class Sessions:
             if session is None:
                 self._drop(live, "it was ended")
                 return False
-            if await self._grants.load(session.grant_key) is None:  # what it has goes into live.shared
+            # What the grant has goes into live.shared.
+            if await self._grants.load(session.grant_key, live.site.audience) is None:
                 self._drop(live, "it was ended")
                 return False
             seen = max(live.seen, session.seen)
@@ -155,11 +167,20 @@ class Sessions:
             if touch_due(stored_seen=session.seen, now=now, idle=self._limits.idle) and not self._is_over(live, now):
                 # Only what was just read is touched: a session that somebody ends meanwhile must not come back.
                 await self._write(live.session.used(now), expected=version)
+                await self._touch_root(session, now)
             live.checked = now
         except StoreUnavailable:
             if now - live.checked > OUTAGE_WINDOW:
                 raise
         return True
+
+    async def _touch_root(self, session: Session, now: float) -> None:
+        """Whoever uses one host of the gate is not idle on the one where logins end: the next host opens at once."""
+        if not session.root:
+            return
+        root, version = await self._read(session.root)
+        if root is not None and touch_due(stored_seen=root.seen, now=now, idle=self._limits.idle):
+            await self._write(root.used(now), expected=version)
 
     def _is_over(self, live: Live, now: float) -> bool:
         return replace(live.session, seen=max(live.seen, live.session.seen)).is_over(now, self._limits.idle)
@@ -175,24 +196,34 @@ class Sessions:
         tokens: TokenSet,
         claims: Claims,
         *,
-        issuer: str,
-        client_id: str,
-        site: str,
+        site: SiteRuntime,
         address: str,
         agent: str,
+        only: str = "",
     ) -> Live:
         """
         A new session for somebody who has just signed in; its handle is always new.
 
+        Args:
+            only: the audience that the login asked for alone; empty = all of the site's client.
+
         Raises:
             StoreUnavailable: it could not be kept.
+            NeedsNarrowLogin: the tokens are for more than one cluster and cannot be narrowed.
         """
         now = self._clock()
         handle = encode_handle(secrets.token_bytes(32)).encode()
         key = session_key(handle)
         ends = now + self._limits.lifetime
+        issuer, client_id = site.client
         shared, surplus = await self._grants.adopt_login(
-            tokens, claims, issuer=issuer, client_id=client_id, session_key=key, ends=ends
+            tokens,
+            claims,
+            issuer=issuer,
+            client_id=client_id,
+            session_key=key,
+            ends=ends,
+            audience=site.audience if not only else "" if only == client_id else only,
         )
         session = Session(
             key=key,
@@ -200,7 +231,7 @@ class Sessions:
             started=now,
             seen=now,
             ends=ends,
-            site=site,
+            site=site.session_site,
             csrf=secrets.token_hex(16),
             sid=claims.sid,
             id_token_hint=tokens.id_token,
@@ -211,11 +242,55 @@ class Sessions:
         if claims.sid is not None:  # the issuer may end the login by this name alone
             index = sid_key(issuer, client_id, claims.sid)
             await self._store.put(index, shared.grant.key.encode(), life=self._limits.lifetime)
-        for other in surplus:
-            await self.end_key(other, "the same person signed in from too many browsers")
-        live = self._lives[handle] = Live(handle, session, shared, now)
+        await self._end_surplus(surplus)
+        shared = await self._grants.load(shared.grant.key, site.audience) or shared
+        return self._begin(Live(handle, session, shared, now, site), now)
+
+    async def hand_over(self, root_key: str, site: SiteRuntime, *, address: str, agent: str) -> Live | None:
+        """
+        A session on another host for the browser of a session; it ends when that one's time is up. None when the login
+        has ended, or is not of the site's provider.
+
+        Raises:
+            StoreUnavailable: nobody can tell.
+        """
+        now = self._clock()
+        root = await self.read(root_key)
+        if root is None or root.is_over(now, self._limits.idle):
+            return None
+        handle = encode_handle(secrets.token_bytes(32)).encode()
+        key = session_key(handle)
+        joined = await self._grants.join(
+            root.grant_key, site.audience, session_key=key, ends=root.ends, root=root.browser
+        )
+        if joined is None:
+            return None
+        shared, surplus = joined
+        if (shared.grant.issuer, shared.grant.client_id) != site.client:
+            await self._grants.leave_key(root.grant_key, key)
+            return None
+        session = replace(
+            root,
+            key=key,
+            started=now,
+            seen=now,
+            site=site.session_site,
+            csrf=secrets.token_hex(16),
+            address=address,
+            agent=agent[:200],
+            root=root.browser,
+        )
+        await self._write(session)
+        await self._end_surplus(surplus)
+        return self._begin(Live(handle, session, shared, now, site), now)
+
+    def _begin(self, live: Live, now: float) -> Live:
         live.refresh(now)
-        return live
+        return self._keep(live)
+
+    async def _end_surplus(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            await self.end_key(key, "the same person signed in from too many browsers")
 
     async def end(self, live: Live, reason: str) -> None:
         """
@@ -224,12 +299,39 @@ class Sessions:
         When the store does not answer, it has ended in this process, and for all others when the store is back.
         """
         self._drop(live, reason)
+        self._drop_key(live.session.key, reason)
         try:
             await self._remove(live.session.key, live.session.grant_key, reason)
         except StoreUnavailable as error:
             # Whoever signs out has signed out: here at once, elsewhere as soon as the store can be told.
             log.warning("the end of a session waits for the store: %s", error)
             self._unsaid[live.session.key] = (live.session.grant_key, reason)
+
+    async def end_browser(self, live: Live, reason: str) -> None:
+        """
+        End a session and all that the same browser has on other hosts of this gate.
+
+        When the store does not answer, as ``end``: the others end as far as it can be told.
+        """
+        others: list[str] = []
+        with contextlib.suppress(StoreUnavailable):
+            others = await self.keys_of_browser(live.session)
+        await self.end(live, reason)
+        for key in others:
+            try:
+                await self.end_key(key, reason)
+            except StoreUnavailable:
+                self._unsaid[key] = (live.session.grant_key, reason)
+
+    async def keys_of_browser(self, session: Session) -> list[str]:
+        """
+        The keys of the sessions of one browser, this one's included.
+
+        Raises:
+            StoreUnavailable: nobody can tell.
+        """
+        shared = await self._grants.load(session.grant_key)
+        return [] if shared is None else list(shared.grant.keys_of_browser(session.browser))
 
     async def end_key(self, key: str, reason: str) -> bool:
         """
@@ -241,8 +343,7 @@ class Sessions:
         session = await self.read(key)
         if session is None:
             return False
-        for live in [live for live in self._lives.values() if live.session.key == key]:
-            self._drop(live, reason)
+        self._drop_key(key, reason)
         await self._remove(key, session.grant_key, reason)
         return True
 
@@ -259,7 +360,7 @@ class Sessions:
             StoreUnavailable: nobody can tell.
         """
         shared = await self._grants.load(grant_key)
-        return [] if shared is None else [key for key, _ in shared.grant.sessions]
+        return [] if shared is None else list(shared.grant.session_keys)
 
     async def keys_of_login(self, issuer: str, client_id: str, sid: str) -> list[str]:
         """
@@ -287,15 +388,19 @@ class Sessions:
         kind, _, rest = message.partition(" ")
         if kind == ENDED:
             key, _, reason = rest.partition(" ")
-            for live in [live for live in self._lives.values() if live.session.key == key]:
-                self._drop(live, reason)
+            self._drop_key(key, reason)
         elif not message:
             before = self._clock() - SEEN_WINDOW  # due to be looked at, yet seen not long ago: see _still_there
             for live in self._lives.values():
                 live.fresh_until, live.checked = 0.0, min(live.checked, before)
 
+    def _drop_key(self, key: str, reason: str) -> None:
+        """A session is over on every site it serves."""
+        for live in [live for live in self._lives.values() if live.session.key == key]:
+            self._drop(live, reason)
+
     def _drop(self, live: Live, reason: str) -> None:
-        self._lives.pop(live.handle, None)
+        self._lives.pop(live.key, None)
         if not live.over:
             live.over = reason
             live.fresh_until = 0.0
@@ -333,7 +438,7 @@ class Sessions:
             elif is_open:
                 self._judge_open(live)
             elif now - live.seen > FORGET_AFTER:
-                self._lives.pop(live.handle, None)
+                self._lives.pop(live.key, None)
         except StoreUnavailable as error:
             log.warning("the store does not answer: %s", error)
 

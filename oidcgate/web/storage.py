@@ -38,13 +38,19 @@ class GateStorage(AbstractStorage):
     async def save_session(self, request: web.Request, response: web.StreamResponse, session: Session) -> None:
         """Set the cookie of a new session, or end an emptied one and expire its cookie."""
         inbound = request[INBOUND_KEY]
-        site = inbound.facts.site
+        site = inbound.place or inbound.facts.site
         if session.empty:
             if inbound.live is not None:
-                await self._sessions.end(inbound.live, "the person signed out")
-            response.headers.add("Set-Cookie", expire_cookie(site.names.session, secure=site.secure))
+                await self._sessions.end_browser(inbound.live, "the person signed out")
+            expiry = expire_cookie(site.names.session, secure=site.secure, domain=site.names.domain)
+            response.headers.add("Set-Cookie", expiry)
         elif session.identity is not None and session.new:
-            cookie = set_cookie(site.names.session, bytes(session.identity).decode(), secure=site.secure)
+            cookie = set_cookie(
+                site.names.session,
+                bytes(session.identity).decode(),
+                secure=site.secure,
+                domain=site.names.domain,
+            )
             response.headers.add("Set-Cookie", cookie)
         for expiry in site.ui_cookie_expiries(inbound.facts.head.cookie):
             response.headers.add("Set-Cookie", expiry)

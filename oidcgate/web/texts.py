@@ -22,6 +22,26 @@ MINE = "Show only mine"
 FORM_OLD = "This form has run out"
 NOTHING_CHANGED = "Nothing was changed."
 
+LANDING = ("Your clusters", "Signed in as")
+OPEN_CLUSTER = "Open"
+ALL_CLUSTERS = "All clusters"
+NEVER_USED = "not used yet"
+LAST_USED = "last used {} ago"
+ANSWERS = "answers"
+SILENT = "does not answer"
+NO_CLUSTER = "None of the clusters behind this gate is open to your account."
+NOT_OURS = (
+    "This address is not one of ours",
+    "The sign-in would have led on to a site that this gate does not serve, so it was not begun.",
+)
+TOO_MANY = ("Too many sign-ins", "Too many sign-ins were begun from your address; wait a minute.")
+NO_DIALECT = "There is no such dialect; see `oidcgate snippet --help`."
+OWN_PATH = "The gate's own paths are to be routed to the gate, not asked about."
+SIGN_IN_FIRST = "Sign in first: open this site in a browser."
+ELSEWHERE = (
+    "Another proxy carries this site",
+    "This gate only signs people in for it; the request should not have come here. Open the site at its own address.",
+)
 START = ("Taking you to sign in", "One moment.")
 SIGNED_OUT = ("You are signed out", "This browser holds no session here any more.")
 SIGN_OUT_PAGE = ("Sign out?", "Open terminals and log streams of this session will close.")

@@ -189,7 +189,6 @@ def test_all_at_once() -> None:
         "provider.client_id",
         "provider.scope",
         "session.idle",
-        "sites[0].upstream",
         "sites[0].upstrem",
         "lisen",
     ]

@@ -117,7 +117,22 @@ def test_upstream_urls(url: str | list[str]) -> None:
             id="site-with-a-path",
         ),
         pytest.param(document(sites=[site(url="https://ui.example.com//")]), "sites[0].url: ", id="site-two-slashes"),
-        pytest.param(document(sites=[site(url="https://*.example.com")]), "leave the * out", id="site-wildcard"),
+        pytest.param(document(sites=[site(url="https://*.com")]), "is too wide", id="wildcard-of-a-top-level"),
+        pytest.param(document(sites=[site(url="https://*.10.0.0.1")]), "is too wide", id="wildcard-of-an-address"),
+        pytest.param(document(sites=[site(url="https://a.*.example.com")]), "whole first label", id="wildcard-within"),
+        pytest.param(document(sites=[site(url="https://a*.example.com")]), "whole first label", id="wildcard-in-label"),
+        pytest.param(document(sites=[site(url="https://*.*.example.com")]), "whole first label", id="two-wildcards"),
+        pytest.param(
+            document(session={"cookie": {"domain": ".example.com"}}), "several labels", id="cookie-domain-with-a-dot"
+        ),
+        pytest.param(document(session={"cookie": {"domain": "com"}}), "several labels", id="cookie-domain-top-level"),
+        pytest.param(document(forward_auth={"peers": ["x"]}), "forward_auth.peers", id="peer-no-network"),
+        pytest.param(
+            document(forward_auth={"return_hosts": ["a.example.com:1"]}), "without a port", id="return-host-with-port"
+        ),
+        pytest.param(
+            document(sites=[site(access={"rules": [{"hosts": ["A.example.com"]}]})]), "lower-case host", id="rule-host"
+        ),
         pytest.param(document(sites=[site(url="ui.example.com")]), "must begin with https://", id="site-no-scheme"),
         pytest.param(
             document(sites=[site(identity="impersonate")]),
@@ -139,7 +154,7 @@ def test_upstream_urls(url: str | list[str]) -> None:
             "sites[0].provider.client_id: String should have at least 1",
             id="override-client",
         ),
-        pytest.param(upstream(url=[]), "sites[0].upstream.url: name at least one address", id="no-replica"),
+        pytest.param(upstream(url=[]), "sites[0].upstream: this key is needed", id="no-replica"),
         pytest.param(upstream(url="http://ui/app"), "sites[0].upstream.url: 'http://ui/app' has a path", id="path"),
         pytest.param(upstream(url="http://ui/app/"), "sites[0].upstream.url: 'http://ui/app/' has a path", id="path-2"),
         pytest.param(

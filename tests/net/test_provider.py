@@ -11,6 +11,7 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -569,6 +570,29 @@ async def test_refresh_for_one_cluster(make: Callable[..., Provider], issuer: Is
     assert await provider.refresh("r1", **asked, audiences=frozenset({"a"}))
     with pytest.raises(InvalidIdToken, match="aud"):
         await provider.refresh("r1", **asked, audiences=frozenset({"b"}))
+
+
+@pytest.mark.parametrize("aud", [["a", "b", "gate"], ["b", "gate"], ["gate"]])
+async def test_a_provider_that_does_not_narrow(
+    make: Callable[..., Provider], issuer: Issuer, previous: Claims, aud: list[str]
+) -> None:
+    """A refreshed token must be for exactly the cluster it was asked for, though configuration and past allow more."""
+    provider = make(audiences=frozenset({"a", "b"}))
+    issuer.claims = {"aud": aud, "azp": "gate"}
+    previous = replace(previous, audience=("a", "b", "gate"))
+    token_set = await provider.refresh_raw("r1", ["openid"])
+    with pytest.raises(InvalidIdToken) as caught:
+        await provider.verify(token_set, previous=previous, exactly=frozenset({"a", "gate"}))
+    assert caught.value.claim == "aud"
+
+
+async def test_exactly_needs_no_configuration(provider: Provider, issuer: Issuer, previous: Claims) -> None:
+    """The audience of a site need not be listed among those that may stand beside us."""
+    issuer.claims = {"aud": ["a", "gate"], "azp": "gate"}
+    token_set = await provider.refresh_raw("r1", ["openid"])
+    exactly = frozenset({"a", "gate"})
+    assert (await provider.verify(token_set, previous=previous, exactly=exactly)).audience == ("a", "gate")
+    assert (await provider.verify(token_set, nonce="n-1", exactly=exactly)).audience == ("a", "gate")
 
 
 async def test_the_new_refresh_token_outlives_a_bad_id_token(

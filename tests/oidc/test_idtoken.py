@@ -278,6 +278,7 @@ def refreshed(
     *,
     before: dict[str, Any],
     audiences: frozenset[str] = frozenset(),
+    exactly: frozenset[str] | None = None,
 ) -> Claims:
     """Verify ``payload`` as what a refresh brought after the token with ``before``."""
     wide = replace(EXPECTED, audiences=frozenset({"a", "b"}))
@@ -289,6 +290,7 @@ def refreshed(
         now=NOW,
         access_token=None,
         previous=previous,
+        exactly=exactly,
     )
 
 
@@ -340,6 +342,59 @@ def test_refresh_audience(
     else:
         with pytest.raises(InvalidIdToken, match="aud"):
             refreshed(smith, key, payload, before=before, audiences=frozenset(audiences))
+
+
+NARROWED = [
+    pytest.param(["a", CLIENT], "a", True, id="a"),
+    pytest.param([CLIENT, "a", "a"], "a", True, id="in-any-order-and-twice"),
+    pytest.param(CLIENT, CLIENT, True, id="ourselves"),
+    pytest.param(["a", "b", CLIENT], "a", False, id="as-before-though-narrowing-was-asked-for"),
+    pytest.param(["a", CLIENT], CLIENT, False, id="wider-than-ourselves"),
+    pytest.param(["b", CLIENT], "a", False, id="another-cluster"),
+    pytest.param(CLIENT, "a", False, id="without-the-cluster"),
+    pytest.param(["a"], "a", False, id="without-us"),
+]
+
+
+@pytest.mark.parametrize(("aud", "audience", "good"), NARROWED)
+def test_refresh_for_exactly_one(
+    smith: Smith, key: Key, claims: dict[str, Any], aud: object, audience: str, good: bool
+) -> None:
+    """Whatever the token before was for and the configuration allows (facts C4)."""
+    before = claims | {"aud": ["a", "b", CLIENT], "azp": CLIENT}
+    exactly = frozenset({CLIENT, audience})
+    arguments: dict[str, Any] = {"before": before, "audiences": frozenset({"a", "b"}), "exactly": exactly}
+    if good:
+        assert set(refreshed(smith, key, before | {"aud": aud}, **arguments).audience) == exactly
+    else:
+        with pytest.raises(InvalidIdToken) as caught:
+            refreshed(smith, key, before | {"aud": aud}, **arguments)
+        assert caught.value.claim == "aud"
+
+
+@pytest.mark.parametrize(("aud", "audience", "good"), NARROWED)
+def test_exactly_one(smith: Smith, key: Key, claims: dict[str, Any], aud: object, audience: str, good: bool) -> None:
+    """A login may be asked the same."""
+    raw = smith.token(claims | {"aud": aud, "azp": CLIENT})
+    exactly = frozenset({CLIENT, audience})
+    if good:
+        assert check(raw, key, exactly=exactly)
+    else:
+        with pytest.raises(InvalidIdToken, match="aud"):
+            check(raw, key, exactly=exactly)
+
+
+def test_exactly_one_says_what_came(smith: Smith, key: Key, claims: dict[str, Any]) -> None:
+    """The message has both audiences."""
+    with pytest.raises(InvalidIdToken, match=r"expected \['a', 'gate'\], got \['gate'\]"):
+        check(smith.token(claims), key, exactly=frozenset({"a", CLIENT}))
+
+
+def test_a_foreign_audience_needs_azp(smith: Smith, key: Key, claims: dict[str, Any]) -> None:
+    """Also where exactly that audience was asked for (OIDC Core §3.1.3.7)."""
+    raw = smith.token(without(claims, "azp") | {"aud": ["a", CLIENT]})
+    with pytest.raises(InvalidIdToken, match="azp"):
+        check(raw, key, exactly=frozenset({"a", CLIENT}))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from oidcgate.proxy.forwarded import parse_networks
 from oidcgate.web import facts as module
 from oidcgate.web.facts import FactsTable
 from oidcgate.web.providers import Providers
-from oidcgate.web.site import make_site, sites_by_authority
+from oidcgate.web.site import make_site, make_table
 
 HOST = (b"Host", b"a.localhost")
 HANDLE = b"A" * 43
@@ -40,7 +40,7 @@ def table(*, trusted: tuple[str, ...] = (), head_limit: int = 65536) -> FactsTab
         folder=Path("."),
     )
     sites = [make_site(config, config.sites[0], Providers(config))]
-    return FactsTable(sites_by_authority(sites), trusted=parse_networks(trusted), head_limit=head_limit)
+    return FactsTable(make_table(config, sites), trusted=parse_networks(trusted), head_limit=head_limit)
 
 
 def read(facts: FactsTable, request: Any) -> Any:

@@ -73,3 +73,51 @@ async def test_all_are_closed(secret: Path) -> None:
     providers: Any = Providers(config_of(secret, {}, own))
     await providers.close()
     assert all(client._calls._closed for client in providers)
+
+
+# Audiences
+
+
+def test_audiences(secret: Path) -> None:
+    """Each client knows its own sites' audiences; its own name is none."""
+    own = {"client_id": "other", "client_secret_file": str(secret)}
+    config = config_of(
+        secret,
+        {"audience": "b"},
+        {"audience": "a"},
+        {"audience": "b"},
+        {**own, "audience": "gate"},
+        {**own, "audience": "other"},
+    )
+    providers = Providers(config)
+    other = providers.id_for(config, config.sites[3])
+    assert [providers.audience_for(site) for site in config.sites] == ["b", "a", "b", "gate", ""]
+    assert providers.audiences_of("") == ("a", "b")
+    assert providers.audiences_of(other) == ("", "gate")
+    assert providers.audiences_of("unknown") == ()
+    assert {provider.client_id for provider in providers} == {"gate", "other"}
+    assert providers.id_for_grant("http://localhost:1/dex", "other") == other
+    assert providers.id_for_grant("http://localhost:1/dex", "unknown") is None
+
+
+def test_scopes_with_audiences(secret: Path) -> None:
+    """A login asks for all of them or for one, a refresh for one; the client's own name asks for nothing more."""
+    providers = Providers(config_of(secret, {"audience": "b"}, {"audience": "a"}, {}, scopes=["openid", "email"]))
+    a, b = "audience:server:client_id:a", "audience:server:client_id:b"
+    assert providers.login_scopes("") == ("openid", "email", a, b)
+    assert providers.login_scopes("", "b") == ("openid", "email", b)
+    assert providers.login_audiences("") == {"a", "b"}
+    assert providers.login_audiences("", "b") == {"b"}
+    assert providers.narrowed_scopes("", "a") == ("openid", "email", a)
+    for own in ("", "gate"):
+        assert providers.login_scopes("", own) == providers.narrowed_scopes("", own) == ("openid", "email")
+        assert providers.login_audiences("", own) == frozenset()
+
+
+def test_scopes_without_audiences(secret: Path) -> None:
+    """All as it was: a login asks for what is configured, and a refresh for what was granted."""
+    providers = Providers(config_of(secret, {}, {"audience": "gate"}, scopes=["openid"]))
+    assert providers.audiences_of("") == ("",)
+    assert providers.login_scopes("") == ("openid",)
+    assert providers.login_audiences("") is None
+    assert providers.narrowed_scopes("", "") is None

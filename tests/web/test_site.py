@@ -7,7 +7,7 @@ import pytest
 
 from oidcgate.config.load import parse_config
 from oidcgate.web.providers import Providers
-from oidcgate.web.site import SiteRuntime, make_site, sites_by_authority
+from oidcgate.web.site import SiteRuntime, SiteTable, make_site, make_table
 
 
 def site_of(url: str, **more: Any) -> SiteRuntime:
@@ -37,7 +37,9 @@ def test_origin_and_hosts(url: str, origin: str, names: set[str]) -> None:
     """One origin, and what browsers and programs send as Host for it."""
     site = site_of(url)
     assert site.origin == origin
-    assert set(sites_by_authority([site])) == names
+    table = SiteTable([site], login=site)
+    assert all(table.get(name) is site for name in names)
+    assert table.get("evil.example") is None
 
 
 def test_cookies_by_scheme() -> None:

@@ -1,0 +1,115 @@
+"""
+Keys of the alpha configuration, and the flags that say the same.
+
+Pure: data.
+"""
+
+FIXED = "login parameters are fixed; set this in the provider's own rules for the client"
+
+PROVIDER = {
+    "clientID": "client-id",
+    "clientSecret": "client-secret",
+    "clientSecretFile": "client-secret-file",
+    "provider": "provider",
+    "name": "provider-display-name",
+    "caFiles": "provider-ca-file",
+    "useSystemTrustStore": "use-system-trust-store",
+    "loginURL": "login-url",
+    "redeemURL": "redeem-url",
+    "profileURL": "profile-url",
+    "skipClaimsFromProfileURL": "skip-claims-from-profile-url",
+    "resource": "resource",
+    "validateURL": "validate-url",
+    "scope": "scope",
+    "allowedGroups": "allowed-group",
+    "code_challenge_method": "code-challenge-method",
+    "backendLogoutURL": "backend-logout-url",
+    "authRequestResponseMode": "auth-request-response-mode",
+    "keycloakConfig.groups": "keycloak-group",
+    "keycloakConfig.roles": "allowed-role",
+    "azureConfig.tenant": "azure-tenant",
+    "azureConfig.graphGroupField": "azure-graph-group-field",
+    "microsoftEntraIDConfig.allowedTenants": "entra-id-allowed-tenant",
+    "microsoftEntraIDConfig.federatedTokenAuth": "entra-id-federated-token-auth",
+    "bitbucketConfig.team": "bitbucket-team",
+    "bitbucketConfig.repository": "bitbucket-repository",
+    "githubConfig.org": "github-org",
+    "githubConfig.team": "github-team",
+    "githubConfig.repo": "github-repo",
+    "githubConfig.token": "github-token",
+    "githubConfig.users": "github-user",
+    "gitlabConfig.group": "gitlab-group",
+    "gitlabConfig.projects": "gitlab-project",
+    "googleConfig.group": "google-group",
+    "googleConfig.adminEmail": "google-admin-email",
+    "googleConfig.serviceAccountJson": "google-service-account-json",
+    "googleConfig.useApplicationDefaultCredentials": "google-use-application-default-credentials",
+    "googleConfig.targetPrincipal": "google-target-principal",
+    "googleConfig.useOrganizationID": "google-use-organization-id",
+    "googleConfig.adminAPIUserScope": "google-admin-api-user-scope",
+    "oidcConfig.issuerURL": "oidc-issuer-url",
+    "oidcConfig.insecureAllowUnverifiedEmail": "insecure-oidc-allow-unverified-email",
+    "oidcConfig.insecureSkipIssuerVerification": "insecure-oidc-skip-issuer-verification",
+    "oidcConfig.insecureSkipNonce": "insecure-oidc-skip-nonce",
+    "oidcConfig.skipDiscovery": "skip-oidc-discovery",
+    "oidcConfig.jwksURL": "oidc-jwks-url",
+    "oidcConfig.publicKeyFiles": "oidc-public-key-file",
+    "oidcConfig.emailClaim": "oidc-email-claim",
+    "oidcConfig.groupsClaim": "oidc-groups-claim",
+    "oidcConfig.userIDClaim": "user-id-claim",
+    "oidcConfig.audienceClaims": "oidc-audience-claim",
+    "oidcConfig.extraAudiences": "oidc-extra-audience",
+    "oidcConfig.enabledSigningAlgs": "oidc-enabled-signing-alg",
+    "loginGovConfig.jwtKey": "jwt-key",
+    "loginGovConfig.jwtKeyFile": "jwt-key-file",
+    "loginGovConfig.pubjwkURL": "pubjwk-url",
+}
+SERVER = {
+    "bindAddress": "http-address",
+    "secureBindAddress": "https-address",
+    "tls.key.fromFile": "tls-key-file",
+    "tls.cert.fromFile": "tls-cert-file",
+    "tls.minVersion": "tls-min-version",
+    "tls.cipherSuites": "tls-cipher-suite",
+    "metrics.bindAddress": "metrics-address",
+    "metrics.secureBindAddress": "metrics-secure-address",
+    "metrics.tls.key.fromFile": "metrics-tls-key-file",
+    "metrics.tls.cert.fromFile": "metrics-tls-cert-file",
+}
+UPSTREAM = {
+    "insecureSkipTLSVerify": "ssl-upstream-insecure-skip-verify",
+    "flushInterval": "flush-interval",
+    "passHostHeader": "pass-host-header",
+    "proxyWebSockets": "proxy-websockets",
+    "timeout": "upstream-timeout",
+    "disableKeepAlives": "disable-keep-alives",
+}
+FILES_ONLY = "a certificate and its key come from files; name them in tls.cert_file and tls.key_file"
+WITHOUT_FLAG = {
+    "loginURLParameters": FIXED,
+    "ADFSConfig.skipScope": "scopes are those in provider.scopes",
+    "additionalClaims": "the UI reads further claims in the ID token itself",
+    "tls.key.value": FILES_ONLY,
+    "tls.key.fromEnv": FILES_ONLY,
+    "tls.cert.value": FILES_ONLY,
+    "tls.cert.fromEnv": FILES_ONLY,
+    "tls.minVersion": "admin.listen is plain http",
+    "tls.cipherSuites": "admin.listen is plain http",
+}
+IGNORED = {"id", "staticCode"}  # names for oauth2-proxy itself, and what _address has seen
+
+_REQUEST, _RESPONSE = "injectRequestHeaders", "injectResponseHeaders"
+HEADERS = {
+    (_REQUEST, "authorization", "id_token"): "pass-authorization-header",
+    (_REQUEST, "x-forwarded-access-token", "access_token"): "pass-access-token",
+    (_REQUEST, "x-forwarded-user", "user"): "pass-user-headers",
+    (_REQUEST, "x-forwarded-user", "email"): "pass-user-headers",
+    (_REQUEST, "x-forwarded-email", "email"): "pass-user-headers",
+    (_REQUEST, "x-forwarded-groups", "groups"): "pass-user-headers",
+    (_REQUEST, "x-forwarded-preferred-username", "preferred_username"): "pass-user-headers",
+    (_RESPONSE, "authorization", "id_token"): "set-authorization-header",
+    (_RESPONSE, "x-auth-request-user", "user"): "set-xauthrequest",
+    (_RESPONSE, "x-auth-request-email", "email"): "set-xauthrequest",
+    (_RESPONSE, "x-auth-request-groups", "groups"): "set-xauthrequest",
+    (_RESPONSE, "x-auth-request-preferred-username", "preferred_username"): "set-xauthrequest",
+}
