@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from oidcgate.config import parse_config
+from oidcgate.config.load import parse_config
 from oidcgate.errors import ConfigError
 from oidcgate.imports.oauth2_proxy import Imported, convert
 from oidcgate.imports.reading import Source, read_variables
@@ -17,7 +17,7 @@ from oidcgate.imports.settings import Unreadable
 
 
 def import_(options: argparse.Namespace) -> int:
-    """0 when the result is a configuration that the gate takes, 1 when a person must mend it, 2 for unreadable input."""
+    """0 when the gate takes the result as it is, 1 when a person must mend it, 2 for unreadable input."""
     try:
         sources = [Source(path.name, _read(path)) for path in options.files]
         variables = read_variables(_read(options.environment)) if options.environment else {}

@@ -6,6 +6,7 @@ Pure. Keys are in the order of ``config.example.yaml``.
 
 import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -47,7 +48,7 @@ class Draft:
         """
         node: Any = self.document
         parts = split(path)
-        for part, following in zip(parts, parts[1:], strict=False):
+        for part, following in pairwise(parts):
             if isinstance(part, int):
                 node.extend({} for _ in range(part + 1 - len(node)))
                 node = node[part]

@@ -49,6 +49,7 @@ def map_access(work: Work, read_file: Reader) -> None:
             "sites.0.access", people, comment="addresses first, then groups as the last rule: both are needed"
         )
     elif people or groups:
+        work.taken("allowed-group")
         work.draft.put("sites.0.access", people or {"groups": groups})
     if rules:
         work.draft.put("sites.0.access.rules", rules, comment="the first that matches decides")
@@ -88,7 +89,7 @@ def _listed_emails(work: Work, read_file: Reader) -> list[str]:
     if given is None:
         return []
     text = read_file(given.text) if given.text else None
-    rows = [] if text is None else csv.reader(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    rows = csv.reader(line for line in (text or "").splitlines() if not line.lstrip().startswith("#"))
     emails = list(dict.fromkeys(row[0].strip().lower() for row in rows if row and row[0].strip()))
     if not emails:
         work.differs(
@@ -102,7 +103,6 @@ def _listed_emails(work: Work, read_file: Reader) -> list[str]:
 
 def _groups(work: Work) -> list[str]:
     found = [group for name in GROUP_FLAGS for group in work.settings.values(name)]
-    work.taken("allowed-group")
     for name in GROUP_FLAGS[1:]:
         work.differs(name, "sites[].access.groups, as the ID token's groups claim names them, which may be otherwise")
     found += _github(work)

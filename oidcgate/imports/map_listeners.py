@@ -78,7 +78,8 @@ def _metrics(work: Work) -> None:
 
 
 def _trusted(work: Work) -> list[str]:
-    networks, wrong = [], []
+    networks: list[str] = []
+    wrong: list[str] = []
     for text in work.settings.values("trusted-proxy-ip"):
         try:
             network = str(ipaddress.ip_network(text, strict=False))

@@ -7,6 +7,7 @@ Pure.
 from typing import get_args
 
 from oidcgate.config.model import Algorithm
+from oidcgate.imports.units import url_parts
 from oidcgate.imports.work import Work
 
 NONE_YET = "https://dex.example.com"
@@ -48,7 +49,10 @@ def _issuer(work: Work) -> str:
     kind = work.settings.text("provider", "google")
     given = work.known("oidc-issuer-url")
     issuer = given.text if given is not None else ""
-    if kind in OPENID and issuer:
+    if "@" in url_parts(issuer).netloc:
+        work.differs("oidc-issuer-url", "carries a user or a password, which is not copied; fill in the issuer")
+        issuer = ""
+    elif kind in OPENID and issuer:
         work.taken("oidc-issuer-url", "provider.issuer, letter by letter as tokens name it")
     elif kind in OPENID:
         issuer = _usual_issuer(work, kind)
@@ -106,7 +110,8 @@ def _secret(work: Work) -> None:
     elif secret is not None and secret.variable:
         work.draft.put("provider.client_secret_env", secret.variable)
         work.taken(
-            "client-secret", "provider.client_secret_env: the same variable; a file can change without a restart"
+            "client-secret",
+            "provider.client_secret_env: the same variable; a file would be read again",
         )
     elif secret is not None or work.settings.get("client-secret-file"):
         work.draft.put("provider.client_secret_file", "./client-secret", fill_in=f"put the secret into {where}")

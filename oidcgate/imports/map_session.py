@@ -5,14 +5,14 @@ Pure. A password of Redis stays where it is: in a variable, or in a file that a 
 """
 
 import re
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from oidcgate.config.addresses import is_domain, parse_origin
 from oidcgate.config.redis_address import parse_redis_url
 from oidcgate.config.rules import is_below
 from oidcgate.config.units import show_duration
 from oidcgate.imports.settings import Given
-from oidcgate.imports.units import parse_go_duration
+from oidcgate.imports.units import parse_go_duration, url_parts
 from oidcgate.imports.work import Work
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -139,8 +139,8 @@ def _redis_url(work: Work) -> tuple[str, list[str]]:
         if sentinel
         else "redis-connection-url"
     )
-    parts = [urlsplit(text if "://" in text else f"redis://{text}") for text in settings.values(name)]
-    first = parts[0] if parts else urlsplit("redis://localhost:6379")
+    parts = [url_parts(text if "://" in text else f"redis://{text}") for text in settings.values(name)]
+    first = parts[0] if parts else url_parts("redis://localhost:6379")
     tls = first.scheme == "rediss" or bool(settings.get("redis-ca-path"))
     kind = "+cluster" if cluster else "+sentinel" if sentinel else ""
     user = settings.text("redis-username") or ("" if sentinel else first.username or "")
@@ -150,6 +150,8 @@ def _redis_url(work: Work) -> tuple[str, list[str]]:
     tail = f"?{'&'.join(options)}" if options else ""
     if first.scheme == "unix":
         return f"unix://{first.path}{tail}", waits
+    if not parts:
+        waits.append("the address of Redis")
     hosts = ",".join(part.netloc.rpartition("@")[2] for part in parts) or "localhost:6379"
     path = (
         f"/{quote(settings.text('redis-sentinel-master-name'), safe='')}" if sentinel else "" if cluster else first.path

@@ -4,12 +4,10 @@ Where browsers come, and the UI behind it, if there is one.
 Pure. Without an upstream another proxy carries the requests and asks the gate: forward auth.
 """
 
-from urllib.parse import urlsplit
-
 from oidcgate.config.addresses import is_domain, parse_origin
 from oidcgate.config.rules import is_below
 from oidcgate.config.units import show_duration
-from oidcgate.imports.units import parse_go_duration
+from oidcgate.imports.units import parse_go_duration, url_parts
 from oidcgate.imports.work import Work
 
 PLACEHOLDER = "https://login.example.com"
@@ -20,7 +18,7 @@ def map_sites(work: Work) -> bool:
     """``prefix`` and ``sites``, but for who may pass; whether the gate only answers other proxies."""
     prefix = _prefix(work)
     _url(work, prefix)
-    carried = _upstream(work)
+    carried = _upstream(work, prefix)
     if carried:
         _identity_of_carried(work)
         _wildcard(work)
@@ -44,7 +42,7 @@ def _prefix(work: Work) -> str:
 
 def _url(work: Work, prefix: str) -> None:
     given = work.known("redirect-url")
-    parts = urlsplit(given.text) if given is not None else urlsplit("")
+    parts = url_parts(given.text) if given is not None else url_parts("")
     try:
         origin = parse_origin(f"{parts.scheme or 'https'}://{parts.netloc}")
     except ValueError:
@@ -71,22 +69,22 @@ def _url(work: Work, prefix: str) -> None:
         work.taken("redirect-url", f"sites[].url; the redirect URL is {url}{prefix}/callback")
 
 
-def _upstream(work: Work) -> bool:
+def _upstream(work: Work, prefix: str) -> bool:
     """Whether there is none."""
     given = work.known("upstream")
     addresses = work.settings.values("upstream")
     carried = [text for text in addresses if text.startswith(("static:", "file:"))]
     real = [text for text in addresses if text not in carried]
-    for text in carried:
-        work.none(
-            "upstream", f"{text.partition(':')[0]}:// is served by nothing here: the gate answers {PREFIX}/auth itself"
-        )
+    if any(text.startswith("static:") for text in carried):
+        work.taken("upstream", f"none: another proxy carries the requests and asks {prefix}/auth, which answers 202")
+    if any(text.startswith("file:") for text in carried):
+        work.none("upstream", "the gate serves no files; let the proxy that asks do it, or put a web server there")
     if not real:
         if given is None and work.settings.get("upstream"):
             work.draft.put("sites.0.upstream.url", "http://ui.example.svc", fill_in="where the UI is")
             return False
         return True
-    chosen = next((text for text in real if urlsplit(text).path in ("", "/")), real[0])
+    chosen = next((text for text in real if url_parts(text).path in ("", "/")), real[0])
     address, path = _address(chosen)
     if address is None:
         work.draft.put("sites.0.upstream.url", "http://ui.example.svc", fill_in="where the UI is")
@@ -101,16 +99,16 @@ def _upstream(work: Work) -> bool:
         if text != chosen and _address(text)[0] != address:
             work.none(
                 "upstream",
-                f"the one for {urlsplit(text).path or '/'}: a host has one UI; give it a host and a site of its own",
+                f"the one for {url_parts(text).path or '/'}: a host has one UI; give it a host and a site of its own",
             )
         elif text != chosen:
-            work.taken("upstream", f"the one for {urlsplit(text).path}: the same address")
+            work.taken("upstream", f"the one for {url_parts(text).path}: the same address")
     return False
 
 
 def _address(text: str) -> tuple[str | None, str]:
     """Origin and path of an upstream; the origin is None where ours could not be it."""
-    parts = urlsplit(text)
+    parts = url_parts(text)
     if parts.scheme == "unix":
         return f"unix:{parts.path}", "/"
     try:
@@ -154,10 +152,14 @@ def _identity(work: Work) -> None:
         "pass-access-token", "no X-Forwarded-Access-Token: the cluster takes the ID token, which goes as a bearer"
     )
     for name in ("pass-user-headers", "pass-basic-auth"):
-        if on(name):
+        if on(name, default=True):
             work.differs(name, "the UI reads who somebody is from the ID token; no X-Forwarded-User, -Email or -Groups")
         else:
             work.taken(name, "never sent to the UI")
+    if on("pass-user-headers", default=True) or on("pass-basic-auth", default=True):
+        work.report_differs(
+            "X-Forwarded-User, -Email and -Groups are not sent to the UI, which reads the ID token instead"
+        )
     for name in ("set-xauthrequest", "set-authorization-header"):
         work.none(name, "replies to browsers carry no identity; other proxies get it by forward_auth")
 
@@ -170,8 +172,8 @@ def _identity_of_carried(work: Work) -> None:
     headers = {"set-authorization-header": "authorization", "set-xauthrequest": "x-auth-request"}
     told = [header for name, header in headers.items() if work.settings.is_on(name)]
     work.draft.put("forward_auth.headers", told)
-    for name in headers:
-        work.taken(name, f"forward_auth.headers: {headers[name]}, for forward_auth.peers alone")
+    for name, header in headers.items():
+        work.taken(name, f"forward_auth.headers: {header}, for forward_auth.peers alone")
 
 
 def _wildcard(work: Work) -> None:

@@ -22,9 +22,9 @@ HEAD = f"""\
 # Look for FILL IN, then run `oidcgate check --config FILE`. No secret was copied.
 """
 SAFER = (
-    "the cookie's name begins with __Host- (__Secure- with a domain), so that no other host and no plain http can set it",
+    "the cookie's name begins with __Host- (__Secure- with a domain): no other host and no plain http can set it",
     "the cookie holds no token, only a handle; signing out ends the session on the server",
-    "nonce, issuer and PKCE are always checked; every audience of an ID token must be the client's or in provider.audiences",
+    "nonce, issuer and PKCE are always checked; every audience of a token must be client_id or in provider.audiences",
     "requests that other sites' pages make with the cookie are refused",
     "hosts to return to are named one by one, or by a domain with a dot before it; there is no * for all",
     "upstream.insecure_skip_verify is for one site's upstream, never for the issuer",

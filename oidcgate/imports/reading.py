@@ -56,11 +56,13 @@ def read(sources: Iterable[Source], variables: Mapping[str, str], report: Report
         Unreadable: a file is none of the formats, or broken.
     """
     layers = Layers(report)
-    texts = list(sources)
-    for source in sorted(texts, key=lambda each: each.name.endswith((".yaml", ".yml"))):
+    for source in sources:
         _read(source, layers)
     layers.variables = {**layers.variables, **variables}
     flags = _flags(layers)
+    for name, there in (("config", layers.toml), ("alpha-config", layers.alpha)):
+        if there:
+            flags.pop(name, None)  # it was given, too
     environment = _environment(layers)
     if not layers.alpha:
         return merged(layers.toml, environment, flags)

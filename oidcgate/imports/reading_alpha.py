@@ -25,6 +25,7 @@ COVERED = {
     *("metrics-tls-cert-file", "metrics-tls-key-file"),
 }
 ADDRESS = ("path", "rewriteTarget", "uri", "static")  # what _address has seen
+QUIET = (False, [{"name": "approval_prompt", "default": ["force"]}])  # what the conversion to alpha writes anyway
 REFERENCE = re.compile(r"\$\$|\$\{(\w+)(?::?-([^}]*))?\}|\$([A-Za-z_]\w*)")
 Found = dict[str, Given]
 
@@ -81,7 +82,7 @@ def _flat(node: dict[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{path}{key}.")
-        elif value not in (None, "", []):
+        elif value not in (None, "", []) and not (path + str(key) in WITHOUT_FLAG and value in QUIET):
             yield f"{path}{key}", value
 
 

@@ -41,8 +41,7 @@ def tokens(text: str, name: str) -> list[str]:
         Unreadable: a quote is not closed.
     """
     found: list[str] = []
-    for line in re.sub(r"\\\n", " ", text).splitlines():
-        line = line.strip()
+    for line in map(str.strip, re.sub(r"\\\n", " ", text).splitlines()):
         if not line or line.startswith(("#", ";")) or UNIT_KEYS.search(line):
             continue
         item = re.fullmatch(r"-\s+(.*?),?", line)

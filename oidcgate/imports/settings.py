@@ -4,7 +4,7 @@ What was set: each flag once, by whichever of the sources wins.
 Pure. Flags win over the environment, and that over the TOML file; what the alpha file covers, it covers alone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from oidcgate.imports.flag import Flag
@@ -22,7 +22,7 @@ class Given:
     One setting.
 
     Attributes:
-        spelled: as the person wrote its name: ``--scope``, ``OAUTH2_PROXY_SCOPE``, ``scope`` or a path in the alpha file.
+        spelled: its name as it was written: ``--scope``, ``OAUTH2_PROXY_SCOPE``, ``scope`` or an alpha path.
         values: its values as text; one, but for lists.
         is_known: whether the value stands there; not if it comes from a Kubernetes Secret or an unknown variable.
     """
@@ -66,7 +66,7 @@ class Settings:
     def __repr__(self) -> str:
         return f"<Settings {', '.join(sorted(self._given))}>"
 
-    def __iter__(self) -> "Iterable[Given]":
+    def __iter__(self) -> Iterator[Given]:
         return iter(self._given.values())
 
     def get(self, name: str) -> Given | None:

@@ -6,6 +6,7 @@ Pure.
 
 import csv
 import re
+from urllib.parse import SplitResult, urlsplit
 
 SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
@@ -24,3 +25,11 @@ def parse_go_duration(text: str) -> float | None:
 def split_list(text: str) -> list[str]:
     """``a,"b,c"`` -> a and b,c: a list in one flag is a line of CSV."""
     return next(iter(csv.reader([text])), [])
+
+
+def url_parts(text: str) -> SplitResult:
+    """A URL's parts; all empty for what is none."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return urlsplit("")

@@ -16,6 +16,7 @@ from oidcgate.proxy.headers import FORWARDING, IDENTITY, PREFIXES
 from oidcgate.proxy.ui import PRESETS
 from oidcgate.snippets.plan import Plan
 from oidcgate.snippets.text import fill
+from oidcgate.snippets.traefik import FORWARDED
 
 # What the gate judges by, besides Host, Authorization and the request line, which Envoy always sends.
 ASKED = ("cookie", "origin", "referer", "accept", "user-agent", "x-forwarded-for", "x-request-id", "upgrade")
@@ -34,6 +35,12 @@ ANSWERED = (
     "permissions-policy",
 )
 ANSWERED_PREFIXES = ("cross-origin-",)
+# Who it is and which way it came, less what Envoy itself says; Authorization goes to the gate first.
+CLAIMS = (
+    *(f"{prefix}*" for prefix in PREFIXES if prefix != "x-forwarded-"),
+    *sorted({*IDENTITY, *FORWARDING, *FORWARDED} - {"authorization"}),
+    "x-envoy-original-*",
+)
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 
 TEMPLATE = """\
@@ -159,11 +166,20 @@ http_service:
 """
 
 LUA = """\
--- The gate's cookies are no business of the UI's, nor are those that would win over the gate's token.
-local function stays(pair)
-  local name = pair:match("^%s*([^=]-)%s*$") or pair:match("^%s*([^=]-)%s*=")
+local COOKIES = {<cookies>}
+local CLAIMS = {<claims>}
+local IDENTITY = {<identity>}
+local function is_one_of(name, patterns)
+  for _, pattern in ipairs(patterns) do
+    if name == pattern then return true end
+    if pattern:sub(-1) == "*" and name:sub(1, #pattern - 1) == pattern:sub(1, -2) then return true end
+  end
+  return false
+end
+local function stays(cookie)
+  local name = cookie:match("^%s*([^=]-)%s*$") or cookie:match("^%s*([^=]-)%s*=")
   name = name:lower():gsub("^__host%-", ""):gsub("^__secure%-", "")
-  return <tests>
+  return is_one_of(name, COOKIES)
 end
 local function is_token(protocol)
   return protocol:find("base64url.bearer.authorization.k8s.io.", 1, true)
@@ -178,15 +194,21 @@ local function without(headers, name, separator, unwanted)
   headers:remove(name)
   if #kept > 0 then headers:add(name, table.concat(kept, separator .. " ")) end
 end
+local function is_claim(name)
+  return name:find("[_.]") or is_one_of(name, CLAIMS) and not is_one_of(name, IDENTITY)
+end
 function envoy_on_request(request)
   local headers = request:headers()
+  -- The gate's cookies are no business of the UI's, nor are those that would win over the gate's token.
   without(headers, "cookie", ";", stays)
   -- API servers take a token from here, too.
   without(headers, "sec-websocket-protocol", ",", is_token)
-  -- Where the gate has nothing to say.
-  for _, name in ipairs({<names>}) do
-    if headers:get(name) == "" then headers:remove(name) end
+  -- Nobody else's word counts, and where the gate says nothing there is no header.
+  local removed = {}
+  for name, value in pairs(headers) do
+    if is_claim(name) or value == "" and is_one_of(name, IDENTITY) then removed[#removed + 1] = name end
   end
+  for _, name in ipairs(removed) do headers:remove(name) end
 end
 """
 
@@ -294,17 +316,16 @@ def _patterns(names: Iterable[str], prefixes: Iterable[str] = ()) -> str:
 
 def lua(plan: Plan) -> str:
     """The program that runs once the gate has said yes."""
-    names = ", ".join(json.dumps(name.lower()) for name in plan.identity_headers)
-    patterns = (f"{plan.cookie}*", *PRESETS[plan.ui].token_cookies)
-    return fill(LUA, tests=" or ".join(map(_lua_test, patterns)), names=names)
+    return fill(
+        LUA,
+        cookies=_lua_list([f"{plan.cookie}*", *PRESETS[plan.ui].token_cookies]),
+        claims=_lua_list(CLAIMS),
+        identity=_lua_list(plan.identity_headers),
+    )
 
 
-def _lua_test(pattern: str) -> str:
-    """Whether a cookie's name in lower case is one, or begins as one that ends with ``*`` does."""
-    text = pattern.lower()
-    if text.endswith("*"):
-        return f"name:sub(1, {len(text) - 1}) == {json.dumps(text[:-1])}"
-    return f"name == {json.dumps(text)}"
+def _lua_list(names: Iterable[str]) -> str:
+    return ", ".join(json.dumps(name.lower()) for name in names)
 
 
 def domains(plan: Plan) -> list[str]:

@@ -15,7 +15,6 @@ from oidcgate.snippets.gateway_api import (
     has_own_paths,
     hostname,
     listed,
-    removed,
     resource_name,
     ui_service,
 )
@@ -80,10 +79,6 @@ spec:
   headers:
     # Some servers read X_Remote_User as X-Remote-User.
     withUnderscoresAction: DropHeader
-    # Nobody else's word counts. There is no way to drop by prefix: Impersonate-Extra-* passes, which without
-    # Impersonate-User means nothing.
-    earlyRequestHeaders:
-      remove: <claims>
   # A terminal may be quiet for long; the default is 5 minutes.
   timeout: {http: {streamIdleTimeout: 1h}}
 <own_routes>
@@ -107,7 +102,7 @@ spec:
   parentRefs: [{name: gateway, namespace: gateway}] # yours
   hostnames: [<hostname>]
   rules:
-    # Asked by a client, the gate would hand the person's token to scripts; none of its other pages needs such spellings.
+    # Asked by a client, the gate would hand the person's token to scripts; its other pages need no such spellings.
     - matches:
         - {path: {type: PathPrefix, value: <prefix>/auth}}
         - {path: {type: RegularExpression, value: '<prefix>(/.*)?(%|;|//|\\\\|/\\.).*'}}
@@ -139,7 +134,6 @@ def render(plan: Plan) -> str:
         "gate": gate.reference,
         "gate_namespace": gate.namespace,
     }
-    early = tuple(name for name in removed(plan) if name != "Authorization")  # which goes to the gate first
     return fill(
         TEMPLATE,
         **names,
@@ -151,6 +145,5 @@ def render(plan: Plan) -> str:
         asked=listed(ASKED),
         identity=listed(plan.identity_headers),
         lua=envoy.lua(plan),
-        claims=listed(early),
         own_routes=fill(OWN_ROUTES, **names) if has_own_paths(plan) else elsewhere(plan),
     )

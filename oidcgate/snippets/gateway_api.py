@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from oidcgate.config.addresses import DEFAULT_PORT
-from oidcgate.snippets.plan import Plan
+from oidcgate.snippets.plan import HEADER_GROUPS, Plan
 from oidcgate.snippets.text import fill
 
 GATE = ("oidcgate", "oidcgate", 8080)  # name, namespace and port where the gate's address does not say them
@@ -36,24 +36,24 @@ ASKED = (
     "Sec-WebSocket-Protocol",
     "Sec-WebSocket-Extensions",
 )
-# Who somebody is, by names that the gate never sets: a filter takes 16.
+# Who somebody is, by names that the gate never sets; those that matter most come first.
 CLAIMS = (
     "Impersonate-User",
     "Impersonate-Group",
     "Impersonate-Uid",
     "X-Remote-User",
     "X-Remote-Group",
-    "X-Remote-Uid",
+    "jweToken",
     "X-WebAuth-User",
     "X-Forwarded-Groups",
     "X-Forwarded-Preferred-Username",
-    "X-Forwarded-Access-Token",
-    "X-Auth-Request-Access-Token",
+    "X-HTTP-Method-Override",
     "X-Original-URL",
     "X-Rewrite-URL",
-    "X-HTTP-Method-Override",
+    "X-Forwarded-Access-Token",
+    "X-Auth-Request-Access-Token",
+    "X-Remote-Uid",
     "X-Envoy-Original-Path",
-    "jweToken",
 )
 
 TEMPLATE = """\
@@ -82,8 +82,8 @@ spec:
               allowedHeaders: <asked>
               # Each takes the place of what the client sent.
               allowedResponseHeaders: <identity>
-        # Nobody else's word counts. There is no way to drop by prefix: Impersonate-Extra-* passes, which without
-        # Impersonate-User means nothing.
+        # Nobody else's word counts. The API drops 16 names, and none by prefix: Impersonate-Extra-* passes, which
+        # without Impersonate-User means nothing.
         - type: RequestHeaderModifier
           requestHeaderModifier:
             remove: <claims>
@@ -173,9 +173,9 @@ def listed(names: tuple[str, ...]) -> str:
 
 
 def removed(plan: Plan) -> tuple[str, ...]:
-    """Names to delete on the way to the UI, at most 16; not those that the gate sets, whose order is not said."""
-    extra = () if "Authorization" in plan.identity_headers else ("Authorization",)
-    return (*extra, *CLAIMS)[:16]
+    """Names to delete on the way to the UI, 16 at most; none that the gate sets, since no order of filters is said."""
+    known = [name for group in HEADER_GROUPS.values() for name in group]
+    return (*(name for name in known if name not in plan.identity_headers), *CLAIMS)[:16]
 
 
 def resource_name(plan: Plan) -> str:

@@ -10,7 +10,7 @@ Pure. Rules of this file:
 """
 
 from oidcgate.config.addresses import parse_origin
-from oidcgate.snippets.nginx import claims
+from oidcgate.snippets.nginx import WAYS, claims
 from oidcgate.snippets.plan import Plan
 from oidcgate.snippets.text import fill
 
@@ -130,7 +130,7 @@ def render(plan: Plan) -> str:
         site=plan.site,
         gate=plan.gate,
         signin=sign_in(plan),
-        names=",".join((*plan.identity_headers, *claims(plan))),
+        names=",".join((*plan.identity_headers, *claims(plan), *WAYS)),
         ui_protocol=_protocol(plan.upstream),
         ui_tls=[fill(line, **values) for line in UI_TLS] if plan.upstream.startswith("https:") else (),
         tls=tls,

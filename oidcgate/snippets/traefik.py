@@ -101,7 +101,7 @@ maxResponseBodySize: 1048576
 # Each takes the place of what the client sent, and is deleted where the gate sends nothing.
 authResponseHeaders:
   <names>
-# The gate never sends these, but what fits is deleted first: that is how the client's copies go.
+# The gate sends few of these, but what fits is deleted first: that is how the client's copies go.
 authResponseHeadersRegex: <pattern>
 """
 
@@ -175,16 +175,15 @@ def forward_auth(plan: Plan, gate: str) -> list[str]:
         FORWARD_AUTH,
         address=json.dumps(f"{gate}{plan.prefix}/auth/traefik"),
         names=[f"- {name}" for name in plan.identity_headers],
-        pattern=yaml_text(claims_pattern(plan)),
+        pattern=yaml_text(claims_pattern()),
     )
     return text.splitlines()
 
 
-def claims_pattern(plan: Plan) -> str:
+def claims_pattern() -> str:
     """Matches the names that only the gate or Traefik may set, in each spelling that a server may read so."""
-    own = {name.lower() for name in plan.identity_headers}
     prefixes = [f"{spelled(prefix)}.*" for prefix in PREFIXES if prefix != "x-forwarded-"]
-    names = sorted({*IDENTITY, *FORWARDING, *FORWARDED} - {"x-real-ip"} - own)  # X-Real-Ip is Traefik's own
+    names = sorted({*IDENTITY, *FORWARDING, *FORWARDED} - {"x-real-ip"})  # X-Real-Ip is Traefik's own
     parts = [*prefixes, *map(spelled, names)]
     return f"(?i)^(?:{'|'.join(parts)})$"
 

@@ -420,6 +420,7 @@ class Grants:
             if left.audience == shared.audience:
                 raise
             log.warning("what was left to store was refused: %s", error)
+            await self._adopt_stored(shared.grant.key)  # its refresh token is good all the same
 
     async def _store_tokens(self, shared: SharedGrant, reply: Unstored, provider: Provider) -> None:
         """First of all the refresh token: the old one is dead from now on."""

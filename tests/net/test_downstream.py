@@ -313,7 +313,7 @@ async def test_an_unexpected_error_is_a_500_without_its_text(
     def fail(_inbound: object) -> None:
         raise ZeroDivisionError("secret cause")
 
-    monkeypatch.setattr(gated.running.gate, "_decide", fail)
+    monkeypatch.setattr(gated.running.gate, "decide", fail)
     async with gated.wire() as wire:
         await wire.send(gated.request())
         reply = await wire.reply()

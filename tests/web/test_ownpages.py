@@ -3,7 +3,7 @@
 import json
 import re
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -321,7 +321,7 @@ async def test_userinfo_for_another_site_is_refused(stack: Stack) -> None:
 async def test_home(stack: Stack, path: str) -> None:
     """Who one is, the way in and the way out; without a session the way to sign in."""
     page = await Browser().send("GET", stack.url + path, NAVIGATION)
-    assert (page.status, page.location) == (302, f"{stack.url}/oauth2/start?rd=%2F")
+    assert (page.status, page.location) == (302, f"{stack.url}/oauth2/start?rd={quote(path, safe='')}")
     page = await (await stack.browser()).open(stack.url + path)
     assert page.status == 200
     assert "alice@example.com" in page.text
@@ -355,7 +355,7 @@ async def test_there_is_no_such_page(stack: Stack, name: str) -> None:
 @pytest.mark.parametrize(
     ("method", "name", "allow"),
     [
-        ("POST", "start", "GET"),
+        ("PUT", "start", "GET, POST"),
         ("PUT", "callback", "GET"),
         ("POST", "callback/abc", "GET"),
         ("DELETE", "sign_out", "GET, POST"),

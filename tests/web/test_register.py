@@ -138,16 +138,6 @@ async def test_an_outage_of_the_store_is_made_up_for() -> None:
         await socket.close()
 
 
-async def test_a_site_that_is_gone_says_nothing_of_paths(stack: Stack) -> None:
-    """Without its preset nobody knows what in a path is secret."""
-    browser = await stack.browser()
-    socket = await open_websocket(browser, stack)
-    register_of(stack)._presets = {}
-    await publish(stack)
-    assert opened(await listed(stack)) == [("websocket", "")]
-    await socket.close()
-
-
 async def test_requests_without_a_session_are_nobodys(stack: Stack) -> None:
     """A public path's stream belongs to no list."""
     wire: Wire = await connect(stack.port)
@@ -166,9 +156,7 @@ async def test_several_processes_add_up(stack: Stack) -> None:
     await stack.browser()
     live, gate = the_live(stack), gate_of(stack)
     for process, since in (("aaa", 20.0), ("bbb", 10.0)):
-        other: Any = Register(
-            gate.store, register_of(stack)._ring, gate.sessions, gate.grants, process=process, presets={}
-        )
+        other: Any = Register(gate.store, register_of(stack)._ring, gate.sessions, gate.grants, process=process)
         await other._write(live.session.key, [register_module.OpenStream("stream", f"/{process}", since)])
     assert opened(await listed(stack)) == [("stream", "/bbb"), ("stream", "/aaa")]
 

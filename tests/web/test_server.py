@@ -329,7 +329,7 @@ async def three(stack: Stack) -> Stack:
     ]
     stack._config = {"sites": sites}
     gate = await stack.start_gate()
-    callback = f"{second}/oauth2/callback/{gate.sites[1].provider_id}"
+    callback = f"{stack.url}/oauth2/callback/{gate.sites[1].provider_id}"
     stack.issuer.add_client(Client("second", SECRET, (callback,)))
     return stack
 
@@ -349,28 +349,35 @@ async def test_each_site_by_its_host(three: Stack) -> None:
 
 
 async def test_each_provider_has_a_callback_of_its_own(three: Stack) -> None:
-    """One answer can never be taken for another issuer's or client's (mix-up, RP-05)."""
+    """All on the login host; one answer can never be taken for another issuer's or client's (mix-up, RP-05)."""
     second = f"http://127.0.0.1:{three.port}"
     provider_id = gate_of(three).sites[1].provider_id
     browser = Browser()
     page = await browser.send("GET", f"{second}/oauth2/start?rd=%2F&f=", NAVIGATION)
+    page = await browser.send("GET", page.location, NAVIGATION)
     asked = query(page.location)
     assert asked["client_id"] == "second"
-    assert asked["redirect_uri"] == f"{second}/oauth2/callback/{provider_id}"
+    assert asked["redirect_uri"] == f"{three.url}/oauth2/callback/{provider_id}"
     url = await consent(browser, page.location)
     for wrong in (url.replace(f"/{provider_id}", ""), url.replace(provider_id, "other")):
         assert (await come_back(browser, wrong)).status == 400
     assert three.issuer.calls["token"] == 0
-    assert (await come_back(browser, url)).status == 303
+    page = await come_back(browser, url)
+    assert (page.status, page.location.partition("?")[0]) == (303, f"{second}/oauth2/ticket")
+    assert (await come_back(browser, page.location)).status == 303
     page = await browser.fetch(f"{second}/oauth2/userinfo")
     assert page.status == 200
+    assert (
+        await browser.fetch(f"{three.url}/oauth2/userinfo")
+    ).status == 401  # another provider's login is no login here
 
 
 async def test_each_client_has_grants_of_its_own(three: Stack) -> None:
     """The same person at two clients: two grants, and a request to each site carries that site's token."""
     browser = await three.browser()
     await browser.sign_in(f"http://127.0.0.1:{three.port}/")
-    first, second = lives(three)
+    first, root, second = lives(three)
+    assert root.shared is second.shared
     assert first.shared is not second.shared
     assert first.claims.audience != second.claims.audience
     assert (await ask(browser, three)).status == 200
@@ -385,22 +392,21 @@ async def test_a_login_that_is_not_admitted_ends_no_other_session(stack: Stack) 
     second = f"http://127.0.0.1:{stack.port}"
     stack._config = {
         "sites": [
-            {"url": stack.url, "upstream": upstream},
-            {"url": second, "upstream": upstream, "access": {"groups": ["nobody"]}},
+            {"url": stack.url, "upstream": upstream, "access": {"groups": ["nobody"]}},
+            {"url": second, "upstream": upstream},
         ]
     }
     gate = await stack.start_gate()
-    callbacks = (f"{stack.url}/oauth2/callback", f"{second}/oauth2/callback")
-    stack.issuer.add_client(Client(CLIENT, SECRET, callbacks))
-    browser = await stack.browser()
-    (live,) = lives(stack)
+    browser, other = Browser(), Browser()
+    assert (await browser.sign_in(f"{second}/")).status == 200
+    root, live = lives(stack)
     before = live.shared.grant.refresh_token
-    assert (await browser.sign_in(f"{second}/")).status == 403
-    assert lives(stack) == [live]
+    assert (await other.sign_in(f"{stack.url}/")).status == 403
+    assert lives(stack) == [root, live]
     assert live.shared.grant.refresh_token != before
     live.shared.due = 0.0
     live.fresh_until = 0.0
-    assert (await ask(browser, stack)).status == 200
+    assert (await browser.fetch(f"{second}/api/v1/me")).status == 200
     await asyncio.gather(*gate.grants._tasks)
     assert live.shared.can_renew
     assert live.shared.failures == 0

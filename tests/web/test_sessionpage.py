@@ -161,7 +161,8 @@ async def test_hostile_names() -> None:
         for one in lives(stack):
             claims = replace(one.claims, email=None, subject=bad, groups=(bad, "platform-admins"))
             shared = one.shared
-            shared.grant = replace(shared.grant, claims=claims)
+            assert shared.token is not None
+            shared.token = replace(shared.token, claims=claims)
         page: Any = gate_of(stack).session_page
         text = page._body(live, [], everybody=False)
         assert bad not in text

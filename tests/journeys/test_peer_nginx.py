@@ -1,0 +1,94 @@
+"""The real nginx asks the gate, with the configuration that `oidcgate snippet nginx` prints."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from oidcgate.snippets.nginx import render
+from tests.journeys.steps import STATUS, TERMINAL, command, fill_in
+from tests.lab import nginx
+from tests.lab.peers import AskedStack, Peer, hold_to_document
+from tests.lab.scenario import Jar, me, signed_in, walk
+from tests.support.browser import NAVIGATION
+from tests.support.chromium import People
+
+pytestmark = pytest.mark.real
+
+
+@asynccontextmanager
+async def asking(**options: Any) -> AsyncIterator[Peer]:
+    """nginx before the UI, and the gate that it asks."""
+    async with AskedStack(**options) as stack:
+        async with nginx.running(render(stack.plan()), port=stack.peer_port):
+            yield Peer("nginx", stack, {"prefixes": "no: it drops by whole names"})
+
+
+async def test_everything_works_through_nginx() -> None:
+    """The whole walk; the document's row is what came of it."""
+    async with asking() as peer:
+        hold_to_document("nginx", nginx.version(), await walk(peer))
+
+
+async def test_with_one_cookie_for_all_hosts() -> None:
+    """The whole walk where logins end on another host, and nothing but the question leads from the UI's to the gate."""
+    async with asking(shared=True) as peer:
+        results = await walk(peer)
+        assert {name: text for name, text in results.items() if text != "yes"} == dict(peer.limits)
+
+
+async def test_an_outage_is_503() -> None:
+    """While the gate is away nobody gets through and nobody is signed out: 503, and the page tries again."""
+    async with asking() as peer:
+        browser = await signed_in(peer)
+        await peer.stack.stop_gate()
+        for page in (await me(peer, browser), await browser.send("GET", f"{peer.site}/", NAVIGATION)):
+            assert page.status == 503
+            assert page.reply.value("Retry-After") == page.reply.value("Refresh") == "3"
+            assert page.reply.values("Set-Cookie") == []
+
+
+async def test_dashboard_is_told_in_its_own_words() -> None:
+    """A script of the Dashboard gets the text that its code knows."""
+    async with asking(site={"upstream": {"ui": "dashboard-2"}}) as peer:
+        page = await Jar().fetch(f"{peer.site}/api/v1/pod")
+        assert (page.status, page.text) == (401, "MSG_TOKEN_EXPIRED_ERROR")
+        assert page.reply.value("Content-Type") == "text/plain"
+        assert page.reply.value("Cache-Control") == "no-store"
+
+
+async def test_whom_the_site_is_not_open_to() -> None:
+    """Somebody with a session who may not use the site gets 403."""
+    async with asking(site={"access": {"rules": [{"path": "/api/*", "groups": ["platform-admins"]}]}}) as peer:
+        assert (await me(peer, await signed_in(peer, "alice"))).status == 200
+        assert (await me(peer, await signed_in(peer, "bob"))).status == 403
+
+
+async def test_the_ui_s_own_answers_pass() -> None:
+    """A status of the UI's that looks like one of the gate's is the UI's all the same."""
+    async with asking() as peer:
+        browser = await signed_in(peer, "carol")
+        page = await browser.fetch(f"{peer.site}/api/v1/pod/shop/nothing")
+        assert page.status == 403
+        assert "carol@example.com" in page.text
+        page = await browser.fetch(f"{peer.site}/api/v1/upload", "POST", b"x")
+        assert (page.status, page.text) == (401, "CSRF validation failed")
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
+async def test_in_chromium(people: People) -> None:
+    """A real browser: the login, a deep link with its fragment, and a terminal that answers."""
+    async with asking() as peer:
+        person = await people()
+        url = f"{peer.site}/?a=b%20c#/pod/shop/cart-7d9f5c8b6d-x2x7k/shell"
+        page = await person.tab(url)
+        await fill_in(page)
+        await page.wait_for_url(url)
+        await expect(page.locator("#who-name")).to_have_text("alice@example.com")
+        await expect(page.locator(STATUS)).to_have_text("connected")
+        await command(page, "echo through nginx")
+        await expect(page.locator(TERMINAL)).to_contain_text("\nthrough nginx\n")
+        assert person.complaints == []
