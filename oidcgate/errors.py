@@ -161,6 +161,10 @@ class InvalidSeal(SessionError):
     """Sealed bytes do not open: another key, another purpose, or tampered with."""
 
 
+class InvalidBearer(SessionError):
+    """The token that a program brought is not good here (RFC 6750 §3.1)."""
+
+
 class SessionEnded(SessionError):
     """The session ended while its request was on its way."""
 

@@ -51,6 +51,7 @@ class Head:
 
     authority: str
     cookie: bytes = field(repr=False)
+    authorization: bytes = field(repr=False)
     origin: bytes | None
     referer: bytes
     fetch_site: bytes
@@ -99,6 +100,7 @@ def read_head(raw: RawHeaders, version: tuple[int, int]) -> Head:
     return Head(
         authority=_authority(values),
         cookie=_cookies(values),
+        authorization=values.get(b"authorization", b""),
         origin=values.get(b"origin"),
         referer=values.get(b"referer", b""),
         fetch_site=values.get(b"sec-fetch-site", b""),

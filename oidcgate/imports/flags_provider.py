@@ -85,7 +85,7 @@ PROVIDER = (
     Flag("google-target-principal", "string", NONE, GOOGLE),
     Flag("google-use-organization-id", "string", NONE, GOOGLE, "false"),
     Flag("google-admin-api-user-scope", "string", NONE, GOOGLE),
-    Flag("azure-tenant", "string", None, "provider.issuer"),
+    Flag("azure-tenant", "string", None, "provider.issuer", "common"),
     Flag("azure-graph-group-field", "string", NONE, "groups come from the ID token, as the application says in Entra"),
     Flag(
         "entra-id-allowed-tenant",

@@ -36,9 +36,9 @@ class Work:
         self.tell(Part.NONE, name, text)
 
     def tell(self, part: Part, name: str, text: str = "") -> None:
-        """A line on a setting that was given."""
+        """A line on a setting that was given, unless it asks for nothing that could be missing."""
         given = self.settings.get(name)
-        if given is not None:
+        if given is not None and not (given.is_silent and part in (Part.SAFER, Part.NONE)):
             self.report.add(part, given.spelled, text or given.flag.what)
 
     def known(self, name: str) -> Given | None:

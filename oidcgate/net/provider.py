@@ -217,6 +217,23 @@ class Provider:
             raw, key=key, expected=expected, now=now, access_token=access_token, previous=previous, exactly=exactly
         )
 
+    async def verify_program(self, raw: str, audiences: frozenset[str]) -> Claims:
+        """
+        Check an ID token that a program brings, for one of ``audiences`` in place of us; others may stand beside it.
+
+        Raises: InvalidIdToken; ProviderUnreachable when the key is needed and cannot be had.
+        """
+        header = idtoken.header_of(raw, self._expected)
+        key = await self.keys(header.kid, header.alg, budget="programs")  # anybody may send one
+        refused = InvalidIdToken("aud", "no audience is accepted")
+        for audience in sorted(audiences):
+            expected = replace(self._expected, client_id=audience, audiences=audiences - {audience}, nonce=None)
+            try:
+                return idtoken.verify(raw, key=key, expected=expected, now=self._clock(), access_token=None)
+            except InvalidIdToken as error:
+                refused = error
+        raise refused
+
     async def verify_logout(self, raw: str) -> LogoutToken:
         """
         Check a logout token (OIDC Back-Channel Logout §2.6).

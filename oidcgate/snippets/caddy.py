@@ -78,9 +78,15 @@ TEMPLATE = """\
 """
 
 OWN_PATHS = """\
-# Asked by a client, the gate would hand the person's token to scripts.
+# Asked by a client, the gate would hand the person's token to scripts. Caddy compares cleaned paths and passes raw ones
+# on: where the two differ there is nothing, either.
 @question path {prefix}/auth*
 respond @question 404
+@unclean {{
+	path {prefix} {prefix}/*
+	not vars_regexp {{http.request.orig_uri}} `^{prefix}(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*/?(?:\\?|$)`
+}}
+respond @unclean 404
 
 # The gate's own pages: the login and the way out.
 @gate path {prefix} {prefix}/*

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 OwnPages = Callable[["Inbound"], Awaitable[web.Response]]
 
 CHALLENGE = 'Bearer realm="oidcgate"'
+INVALID_TOKEN = CHALLENGE + ', error="invalid_token"'  # RFC 6750 §3.1
 RETRY_AFTER = 5  # seconds
 # Reasons of Forbidden, which name a text each.
 CROSSED = "crossed"
@@ -51,7 +52,7 @@ def to_login(inbound: "Inbound", prefix: str) -> web.Response:
     return finished(inbound, redirect(location))
 
 
-def unauthorized(inbound: "Inbound", *, canned: bool = True) -> web.Response:
+def unauthorized(inbound: "Inbound", *, canned: bool = True, challenge: str = CHALLENGE) -> web.Response:
     """
     401 in the words that the UI understands; never a redirect, never a cookie.
 
@@ -63,7 +64,7 @@ def unauthorized(inbound: "Inbound", *, canned: bool = True) -> web.Response:
     if body is not None and inbound.method in ("GET", "HEAD"):
         return finished(inbound, web.Response(body=body, content_type="application/json"))
     response = web.Response(status=401, body=preset.unauthorized, content_type=preset.unauthorized_type)
-    response.headers["WWW-Authenticate"] = CHALLENGE
+    response.headers["WWW-Authenticate"] = challenge
     response.headers["X-Oidcgate"] = "sign-in"
     return finished(inbound, response)
 

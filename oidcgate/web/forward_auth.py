@@ -150,7 +150,7 @@ class ForwardAuth:
 
     def _allowing(self, dialect: Dialect, inbound: Inbound) -> web.Response:
         live = inbound.live
-        if live is not None:
+        if live is not None and live.handle:
             self._gate.facts.keep(inbound.facts, inbound.block)
             inbound.facts.live = live
             self._gate.note_visit(live, inbound.facts.site)
@@ -207,6 +207,8 @@ class ForwardAuth:
         if isinstance(error, ProviderError | StoreUnavailable):
             what = "store" if isinstance(error, StoreUnavailable) else "provider"
             return answers.outage(inbound, error, what, self._gate.request_id(inbound), status=503)
+        if isinstance(error, RequestError):
+            return self._bare(json_response(403, {"error": "forbidden", "message": error.public}))
         return self._refusing(dialect, inbound, Unauthorized())
 
     # Whoever else asks.

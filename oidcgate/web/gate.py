@@ -12,7 +12,15 @@ from collections.abc import Callable
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from oidcgate.errors import OidcgateError, ProviderError, RequestError, SessionError, StoreUnavailable, UpstreamError
+from oidcgate.errors import (
+    InvalidBearer,
+    OidcgateError,
+    ProviderError,
+    RequestError,
+    SessionError,
+    StoreUnavailable,
+    UpstreamError,
+)
 from oidcgate.net.downstream import CLOSED, KEPT, Downstream, Sent
 from oidcgate.net.relay import RETRYABLE, Exchange, OnDone, Request, body_of, relay
 from oidcgate.net.tunnel import Switch, open_tunnel
@@ -40,6 +48,7 @@ from oidcgate.web.forward_auth import ForwardAuth
 from oidcgate.web.guard import Guard
 from oidcgate.web.live import Live
 from oidcgate.web.logs import AccessLog, RequestNumbers
+from oidcgate.web.programs import Programs
 from oidcgate.web.sessions import Sessions
 from oidcgate.web.site import SiteRuntime
 from oidcgate.web.visits import Visits
@@ -73,6 +82,7 @@ class Gate:
         self.own_pages: answers.OwnPages | None = None
         self.forward_auth: ForwardAuth | None = None
         self.visits: Visits | None = None
+        self.programs: Programs | None = None
         self._question = f"{prefix}/auth"
         self.guards: dict[str, Guard] = {}  # by the site's authority; of UIs that may ignore the bearer
         self.draining = False
@@ -144,12 +154,17 @@ class Gate:
 
     async def session(self, inbound: Inbound) -> Live | None:
         """
-        The live session of the request's handle, if it belongs to this site.
+        The live session of the request's handle, if it belongs to this site; or whose token a program brings.
 
         Raises:
+            InvalidBearer, RequestError: that token is not good, or came along with a cookie.
             StoreUnavailable, ProviderError: nobody can tell now.
         """
         facts = inbound.facts
+        if facts.head.authorization and self.programs is not None and not self.is_own(inbound.path):
+            live = await self.programs.admit(facts)
+            if live is not None:
+                return live
         if facts.handle is None:
             return None
         live = self._sessions.find(facts.key)
@@ -174,12 +189,7 @@ class Gate:
             return Allow()
         if live is None:
             return without_session(navigation=inbound.navigates, is_api=inbound.is_api)
-        upgrade = bool(facts.head.upgrade)
-        if facts.how is not Crossing.SAME and not may_cross(
-            facts.how, inbound.method, is_api=inbound.is_api, upgrade=upgrade
-        ):
-            return Forbidden(answers.CROSSED)
-        if facts.head.upgrade == b"websocket" and facts.head.origin != site.origin.encode():
+        if live.handle and self._crosses(inbound):
             return Forbidden(answers.CROSSED)
         if live.admitted is None:
             live.admitted = admits(site.config.access, live.claims)
@@ -190,9 +200,19 @@ class Gate:
             return Forbidden(answers.RULE)
         return Allow()
 
+    def _crosses(self, inbound: Inbound) -> bool:
+        """Whether another site's page makes the browser act with our cookie (BR-02 to BR-04)."""
+        facts, head = inbound.facts, inbound.facts.head
+        if head.upgrade == b"websocket" and head.origin != facts.site.origin.encode():
+            return True
+        upgrade = bool(head.upgrade)
+        return facts.how is not Crossing.SAME and not may_cross(
+            facts.how, inbound.method, is_api=inbound.is_api, upgrade=upgrade
+        )
+
     def note_visit(self, live: Live, site: SiteRuntime) -> None:
         """For the landing page."""
-        if self.visits is not None:
+        if self.visits is not None and live.handle:
             self.visits.note(live.session.grant_key, site.origin)
 
     # Fourth and fifth stop: rewrite, then relay or tunnel.
@@ -207,7 +227,7 @@ class Gate:
             await guard.check()
         if head.upgrade == b"websocket":
             return await self._tunnel(inbound, pool)
-        if inbound.live is not None:
+        if inbound.live is not None and inbound.live.handle:
             self.facts.remember(request, facts)
             facts.live = inbound.live
             self.note_visit(inbound.live, facts.site)
@@ -307,6 +327,8 @@ class Gate:
             return answers.outage(inbound, error, "provider", request_id)
         if isinstance(error, StoreUnavailable):
             return answers.outage(inbound, error, "store", request_id)
+        if isinstance(error, InvalidBearer):
+            return answers.unauthorized(inbound, canned=False, challenge=answers.INVALID_TOKEN)
         if isinstance(error, SessionError):
             return answers.unauthorized(inbound)
         if isinstance(error, UpstreamError):

@@ -104,7 +104,7 @@ class Register:
         """What is open on a connection, if it counts."""
         live, writer = connection.live, connection.writer_of_reply
         is_tunnel = isinstance(writer, Tunnel)
-        if live is None or writer is None or (not is_tunnel and now - writer.began < STREAM_AFTER):
+        if live is None or not live.handle or writer is None or (not is_tunnel and now - writer.began < STREAM_AFTER):
             return None
         path = live.site.preset.logged(writer.target)
         kind = "terminal" if path.endswith("…") else "websocket" if is_tunnel else "stream"

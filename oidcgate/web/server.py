@@ -46,6 +46,7 @@ from oidcgate.web.logs import AccessLog, RequestNumbers
 from oidcgate.web.machine import BACKLOG, handshake_limit, raise_file_limit, remove_stale_socket, server_tls
 from oidcgate.web.opening import open_store
 from oidcgate.web.ownpages import OwnPages
+from oidcgate.web.programs import Programs
 from oidcgate.web.providers import Providers
 from oidcgate.web.quick import QuickWay
 from oidcgate.web.register import Register
@@ -146,6 +147,7 @@ class GateServer:
         }
         self._wire_forward_auth(table, sequence)
         self.visits = self.gate.visits = Visits(store, ring)
+        self.programs = self.gate.programs = Programs(self.providers)
         parts = LoginParts(
             self.sessions,
             self.grants,
@@ -281,6 +283,7 @@ class GateServer:
             site.pools.sweep(now)
         open_now = {id(c.live) for c in self.connections() if c.live is not None and c.writer_of_reply is not None}
         await self.sessions.sweep(lambda live: id(live) in open_now)
+        self.programs.sweep()
         self._end_belated()
         for guard in self.gate.guards.values():
             await guard.look_again()
@@ -292,8 +295,12 @@ class GateServer:
         """What was being opened while its session ended was not there yet to be closed."""
         for connection in self.connections():
             live, writer = connection.live, connection.writer_of_reply
-            if live is not None and writer is not None and live.over:
+            if live is None or writer is None:
+                continue
+            if live.over:
                 writer.end(SESSION_OVER, f"Session ended: {live.over}")
+            elif not live.handle and time.time() >= live.shared.usable_until:
+                writer.end(SESSION_OVER, "The token of this program has run out")
 
     async def _warm_up(self) -> None:
         """The gate starts without its providers and keeps knocking."""

@@ -1,5 +1,6 @@
 """The real Traefik asks the gate, with the two files that `oidcgate snippet traefik` prints."""
 
+import asyncio
 import re
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from playwright.async_api import expect
 from oidcgate.snippets.traefik import render
 from tests.journeys.steps import STATUS, TERMINAL, command, fill_in
 from tests.lab.peers import AskedStack, Peer, hold_to_document, listening, said_by
-from tests.lab.scenario import Jar, me, signed_in, walk
+from tests.lab.scenario import LIMIT, Jar, me, signed_in, walk
 from tests.support.browser import NAVIGATION
 from tests.support.chromium import People
 
@@ -41,8 +42,9 @@ async def asking(**options: Any) -> AsyncIterator[Peer]:
 
 async def routed(peer: Peer) -> None:
     """Traefik listens before it has read its routes; wait until it has them."""
-    while (await Jar().send("GET", f"{peer.site}/", NAVIGATION)).status == 404:
-        pass
+    async with asyncio.timeout(LIMIT):
+        while (await Jar().send("GET", f"{peer.site}/", NAVIGATION)).status == 404:
+            await asyncio.sleep(0.02)
 
 
 async def test_everything_works_through_traefik() -> None:
@@ -95,3 +97,4 @@ async def test_in_chromium(people: People) -> None:
         await command(page, "echo through traefik")
         await expect(page.locator(TERMINAL)).to_contain_text("\nthrough traefik\n")
         assert person.complaints == []
+        await page.close()  # Traefik would wait for its terminal
