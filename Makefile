@@ -34,9 +34,9 @@ $(VENV)/.everything: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
 	@touch $@ $(VENV)/.runtime
 
-# Programs that the tests drive and pip cannot bring: Chromium, Node.js with npm, Redis.
+# Programs that the tests drive and pip cannot bring: Chromium, Node.js with npm, Redis, proxies that ask the gate.
 system:
-	@tools/system-packages chromium node npm redis-server
+	@tools/system-packages chromium node npm redis-server nginx nginx-set-misc haproxy
 
 test: $(VENV)/.everything system
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -39,7 +39,7 @@ def issuer(directory: Path, client_ports: dict[str, int], *, core: int) -> Itera
 
 
 def gate_config(directory: Path, *, port: int, admin_port: int, upstream_port: int, issuer_url: str) -> Path:
-    """config.example.yaml's defaults (all keys left out) plus addresses."""
+    """config.example.yaml's defaults (all keys left out) plus addresses, and the load as a proxy that may ask."""
     secret = directory / "client-secret"
     secret.write_text(SECRET)
     secret.chmod(0o600)
@@ -56,6 +56,7 @@ sites:
   - url: http://{HOST}:{port}
     upstream:
       url: http://127.0.0.1:{upstream_port}
+forward_auth: {{peers: [127.0.0.1]}}
 """)
     return file
 
@@ -134,6 +135,8 @@ def oauth2_proxy(
         "--skip-provider-button",
         "--email-domain=*",
         "--pass-authorization-header",
+        "--set-authorization-header",
+        "--set-xauthrequest",
         "--cookie-secure=false",
         f"--cookie-secret={os.urandom(16).hex()}",
         f"--http-address=127.0.0.1:{port}",

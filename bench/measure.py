@@ -24,6 +24,8 @@ from bench.servers import (
 CONNECTIONS = 32
 WARM_UP = 2  # seconds before each measurement
 BULK_TRANSFERS = 10
+AUTH_PATH = "/oauth2/auth"
+AUTH_STATUS = 202
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -38,6 +40,7 @@ class Sample:
     cpu: float  # share of its core the server used
     others: float  # share of that core somebody else used: above a few per cent the round is spoilt
     bulk_gb_per_second: float
+    auth_per_second: float  # answers to a proxy that asks whether a request may pass; 0 = has no such endpoint
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -49,23 +52,30 @@ def check(target: Target) -> None:
         raise CannotRun(f"{target.name} answered {size} bytes instead of {JSON_SIZE}")
     if target.cookie and not fetched(target, TOKEN_PATH).startswith(b"Bearer ey"):
         raise CannotRun(f"{target.name} did not hand an ID token to the upstream")
+    if target.cookie:
+        fetched(target, AUTH_PATH, status=AUTH_STATUS)
 
 
-def fetched(target: Target, path: str) -> bytes:
+def fetched(target: Target, path: str, *, status: int = 200) -> bytes:
     connection = HTTPConnection("127.0.0.1", target.port, timeout=30)
     try:
-        connection.request("GET", path, headers=headers(target))
+        connection.request("GET", path, headers=headers(target, path))
         reply = connection.getresponse()
         body = reply.read()
     finally:
         connection.close()
-    if reply.status != 200:
+    if reply.status != status:
         raise CannotRun(f"{target.name} answered {reply.status} to GET {path}")
+    if status == AUTH_STATUS and not (reply.getheader("Authorization") or "").startswith("Bearer ey"):
+        raise CannotRun(f"{target.name} did not hand an ID token to the proxy that asks")
     return body
 
 
-def headers(target: Target) -> dict[str, str]:
+def headers(target: Target, path: str = JSON_PATH) -> dict[str, str]:
+    """A script's request; to the auth endpoint with the words that nginx adds."""
     found = {"Host": f"{HOST}:{target.port}", "Accept": "application/json", "User-Agent": "wrk"}
+    if path == AUTH_PATH:
+        found |= {"X-Original-URL": f"http://{HOST}:{target.port}{JSON_PATH}", "X-Original-Method": "GET"}
     return found | ({"Cookie": target.cookie} if target.cookie else {})
 
 
@@ -84,14 +94,23 @@ def measured(target: Target, *, seconds: int, core: int) -> Sample:
         cpu=own / ticks,
         others=max(0.0, busy - own) / ticks,
         bulk_gb_per_second=bulk(target),
+        auth_per_second=answers(target, seconds) if target.cookie else 0.0,
     )
 
 
-def wrk(target: Target, seconds: int) -> dict[str, int]:
+def answers(target: Target, seconds: int) -> float:
+    """Answers a second of the auth endpoint."""
+    result = wrk(target, seconds, AUTH_PATH)
+    if result["failures"]:
+        raise CannotRun(f"{target.name} failed {result['failures']} times at {AUTH_PATH}")
+    return result["requests"] / result["microseconds"] * 1e6
+
+
+def wrk(target: Target, seconds: int, path: str = JSON_PATH) -> dict[str, int]:
     command = [program("wrk", "wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(HERE / "wrk.lua")]
-    for name, value in headers(target).items():
+    for name, value in headers(target, path).items():
         command += ["-H", f"{name}: {value}"]
-    command.append(f"http://127.0.0.1:{target.port}{JSON_PATH}")
+    command.append(f"http://127.0.0.1:{target.port}{path}")
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True)
     result: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
     return result

@@ -62,8 +62,9 @@ def middle(samples: list[Sample], figure: str) -> float:
 
 def table(rounds: Rounds) -> str:
     lines = [
-        "| server | requests/s | p50 ms | p99 ms | of nginx | of oauth2-proxy | its core | 50 MB, GB/s | of nginx |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| server | requests/s | p50 ms | p99 ms | of nginx | of oauth2-proxy | its core | 50 MB, GB/s | of nginx "
+        "| auth answers/s | of oauth2-proxy |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, samples in rounds.items():
         cells = [
@@ -76,6 +77,8 @@ def table(rounds: Rounds) -> str:
             f"{middle(samples, 'cpu'):.0%}",
             f"{middle(samples, 'bulk_gb_per_second'):.2f}",
             shown(ratio(rounds, name, "nginx", "bulk_gb_per_second")),
+            f"{middle(samples, 'auth_per_second'):,.0f}" if name != "nginx" else "–",
+            shown(ratio(rounds, name, "oauth2-proxy", "auth_per_second")) if name != "nginx" else "–",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -121,6 +124,7 @@ def publish(rounds: Rounds, *, seconds: int, about: dict[str, str], config: str 
         "gate/nginx": ratio(rounds, "gate", "nginx"),
         "gate/oauth2-proxy": ratio(rounds, "gate", "oauth2-proxy"),
         "gate/nginx, 50 MB": ratio(rounds, "gate", "nginx", "bulk_gb_per_second"),
+        "gate/oauth2-proxy, auth": ratio(rounds, "gate", "oauth2-proxy", "auth_per_second"),
     }
     samples = {name: [sample.as_dict() for sample in found] for name, found in rounds.items()}
     record = {

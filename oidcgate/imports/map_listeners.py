@@ -60,6 +60,8 @@ def _address(text: str) -> str:
     """Our way to write a listener; empty for what there is not."""
     plain = text.split("://", 1)[1] if text.lower().startswith(("http://", "https://")) else text
     plain = f"unix:{plain[7:].partition(',')[0]}" if plain.lower().startswith("unix://") else plain
+    if plain.lower().startswith("fd:"):
+        return ""  # a descriptor that a service manager hands over
     try:
         parse_listen(plain)
     except ValueError:

@@ -85,7 +85,7 @@ def _read(source: Source, layers: Layers) -> None:
     name = source.name.lower()
     if name.endswith((".toml", ".cfg")):
         _toml(source, layers)
-    elif name.endswith((".yaml", ".yml")):
+    elif name.endswith((".yaml", ".yml", ".json")) or re.match(r"\s*\[\s*[\"']?--", source.text):
         _yaml(source, layers)
     elif name.endswith(".service") or _holds_flags(source.text):
         _text(source, layers)

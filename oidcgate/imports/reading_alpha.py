@@ -117,6 +117,8 @@ def _upstreams(config: dict[Any, Any], found: Found, report: Report) -> None:
     addresses: list[str] = []
     upstreams = [each for each in _listed(config.get("upstreams") or []) if isinstance(each, dict)]
     chosen = next((each for each in upstreams if each.get("path") == "/"), next(iter(upstreams), None))
+    if config.get("proxyRawPath"):
+        report.add(Part.TAKEN, "upstreamConfig.proxyRawPath", "always so: paths pass as they came")
     for index, upstream in enumerate(upstreams):
         where = f"upstreamConfig.upstreams[{index}]"
         addresses.append(_address(upstream))

@@ -46,7 +46,7 @@ def tokens(text: str, name: str) -> list[str]:
             continue
         item = re.fullmatch(r"-\s+(.*?),?", line)
         found += [_unquoted(item[1])] if item else words(EXEC.sub("", line.rstrip(",")), name)
-    return [word.strip("[],") if word.startswith(("[", ",")) else word for word in found]
+    return found
 
 
 def words(line: str, name: str) -> list[str]:

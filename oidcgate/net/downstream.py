@@ -167,7 +167,9 @@ class Downstream(RequestHandler):
             return
         if self._is_idle():
             self._ahead = 0
-            self._parse(data)
+            if self._parse(data):
+                self._head_bytes, self._head_since = 0, 0.0
+                return
         elif self._quick_message is not None and not self._close and not self._force_close:
             self._queue(data)
             self._comes_ahead(len(data))
@@ -208,8 +210,13 @@ class Downstream(RequestHandler):
             and not self._force_close
         )
 
-    def _parse(self, data: bytes) -> None:
-        """As aiohttp's ``data_received``, but that a single request without a body is offered to ``Quick``."""
+    def _parse(self, data: bytes) -> bool:
+        """
+        As aiohttp's ``data_received``, but that a single request without a body is offered to ``Quick``.
+
+        Returns:
+            Whether ``Quick`` took it, and may have answered it by now.
+        """
         assert self._parser is not None
         messages, upgraded, tail = self._read(data)
         if len(messages) == 1 and not upgraded:
@@ -220,10 +227,11 @@ class Downstream(RequestHandler):
                     self._request_count += 1
                     self._server.requests_count += 1
                     self._parser.message_consumed()
-                    return
+                    return True
                 self._quick_message = None
         self._enqueue(messages, upgraded, tail)
         self._wake()
+        return False
 
     def _queue(self, data: bytes) -> None:
         """Keep what comes while a quick reply is under way: aiohttp's loop must not begin with it before."""

@@ -12,6 +12,7 @@ Sources: nginx ngx_http_auth_request_module; Traefik ForwardAuth; Caddy forward_
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from oidcgate.errors import RequestError
@@ -61,6 +62,17 @@ OF_THE_PEER = re.compile(
     rb"|x-request-id|x-sent-from|x-auth-request-redirect|x-scheme|x-envoy-.*"
     rb"|host|connection|upgrade|keep-alive|te|expect|content-length|transfer-encoding"
 )
+KEY = b"sec-websocket-key"
+WORDS = frozenset(
+    {
+        b"host",
+        b"x-original-url",
+        b"x-original-method",
+        b"x-forwarded-method",
+        b"x-forwarded-host",
+        b"x-forwarded-uri",
+    }
+)
 UPGRADE = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
 
 
@@ -102,19 +114,20 @@ def read_original(dialect: Dialect, raw: RawHeaders, *, method: str, target: str
     Raises:
         RequestError: a word is missing, there twice, or malformed.
     """
+    words, client = sorted_out(raw)
     match dialect.source:
         case "url":
-            found = URL.fullmatch(_once(raw, b"x-original-url"))
+            found = URL.fullmatch(_word(words, b"x-original-url"))
             if found is None:
                 raise RequestError("X-Original-URL is not a URL.")
             host, original = found[1], found[2] or b"/"
-            method = _once(raw, b"x-original-method").decode("ascii", "replace")
+            method = _word(words, b"x-original-method").decode("ascii", "replace")
         case "forwarded":
-            host, original = _once(raw, b"x-forwarded-host"), _once(raw, b"x-forwarded-uri")
-            method = _once(raw, b"x-forwarded-method").decode("ascii", "replace")
+            host, original = _word(words, b"x-forwarded-host"), _word(words, b"x-forwarded-uri")
+            method = _word(words, b"x-forwarded-method").decode("ascii", "replace")
         case "path":
-            host, original = _once(raw, b"host"), target[len(begin) :].encode("ascii", "replace") or b"/"
-    return Original(method, original.decode("ascii", "replace"), _client_block(raw, normal_host(host)))
+            host, original = _word(words, b"host"), target[len(begin) :].encode("ascii", "replace") or b"/"
+    return Original(method, original.decode("ascii", "replace"), ((b"Host", normal_host(host)), *client))
 
 
 def normal_host(host: bytes) -> bytes:
@@ -130,18 +143,38 @@ def normal_host(host: bytes) -> bytes:
     return (match[1] + (match[2] or b"")).lower()
 
 
-def _once(raw: RawHeaders, name: bytes) -> bytes:
-    """A peer's word. Another spelling of its name beside it could be the client's, so that is refused."""
-    values = [value for key, value in raw if FOLD.sub(b"-", key.lower()) == name]
-    exact = [value for key, value in raw if key.lower() == name]
-    if len(values) != 1 or len(exact) != 1:
-        shown = name.decode()
-        raise RequestError(f"The proxy that asks must send the header {shown} exactly once.")
-    return exact[0]
+def sorted_out(raw: RawHeaders) -> tuple[dict[bytes, bytes | None], RawHeaders]:
+    """
+    The peer's words by name (None for one that is there twice, or in another spelling, which may be the client's), and
+    the client's own headers; a websocket's handshake is known by its key, since peers drop its Upgrade.
+    """
+    words: dict[bytes, bytes | None] = {}
+    client: list[tuple[bytes, bytes]] = []
+    for pair in raw:
+        word = word_of(pair[0])
+        if word is None:
+            client.append(pair)
+        elif word is KEY:
+            client += [*UPGRADE, pair]
+        elif word:
+            words[word] = None if word in words or pair[0].lower() != word else pair[1]
+    return words, tuple(client)
 
 
-def _client_block(raw: RawHeaders, host: bytes) -> RawHeaders:
-    """The client's own headers; a websocket's handshake is known by its key, since peers drop its Upgrade."""
-    kept = tuple((name, value) for name, value in raw if not OF_THE_PEER.fullmatch(name.lower()))
-    is_handshake = any(name.lower() == b"sec-websocket-key" for name, _ in kept)
-    return ((b"Host", host), *(UPGRADE if is_handshake else ()), *kept)
+@lru_cache(maxsize=2048)
+def word_of(name: bytes) -> bytes | None:
+    """Which word of a peer a header is, in any spelling; empty for what is dropped, None for the client's own."""
+    lower = name.lower()
+    if lower == KEY:
+        return KEY
+    folded = FOLD.sub(b"-", lower)
+    if folded in WORDS:
+        return folded
+    return b"" if OF_THE_PEER.fullmatch(folded) else None
+
+
+def _word(words: dict[bytes, bytes | None], name: bytes) -> bytes:
+    value = words.get(name)
+    if value is None:
+        raise RequestError(f"The proxy that asks must send the header {name.decode()} exactly once.")
+    return value

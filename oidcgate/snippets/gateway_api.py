@@ -16,7 +16,7 @@ from oidcgate.snippets.text import fill
 
 GATE = ("oidcgate", "oidcgate", 8080)  # name, namespace and port where the gate's address does not say them
 UI = ("ui", "ui", 80)
-SERVICE = re.compile(r"([a-z0-9-]+)(?:\.([a-z0-9-]+))?(?:\.svc(?:\..+)?)?")
+SERVICE = re.compile(r"([a-z0-9-]+)(?:\.([a-z0-9-]+)\.svc(?:\..+)?)?")
 # What the gate judges by; Host, Authorization and the request line go along by themselves.
 ASKED = (
     "Cookie",

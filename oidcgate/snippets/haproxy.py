@@ -2,13 +2,11 @@
 HAProxy: a configuration that asks the gate from a few lines of Lua.
 
 Pure. Rules of this file:
-- Two files in one text, each behind a line ``# ---- file: NAME``; ``csplit`` divides them, and so does ``files``.
+- Two files in one text, each behind a line ``# ---- file: NAME``; the first lines say how to divide them.
 - HAProxy keeps a request's head in one buffer together with the beginning of its body: what is added to it later needs
   room that is set aside (``tune.maxrewrite``).
 - Its HTTP client resolves names by itself; the gate is best given as an address.
 """
-
-import re
 
 from oidcgate.config.addresses import parse_origin
 from oidcgate.proxy.headers import FORWARDING, IDENTITY, PREFIXES
@@ -16,14 +14,12 @@ from oidcgate.proxy.ui import PRESETS
 from oidcgate.snippets.plan import Plan
 from oidcgate.snippets.text import fill
 
-MARK = re.compile(r"^# ---- file: (\S+)\n", re.MULTILINE)
-
 TEMPLATE = """\
 # ---- file: haproxy.cfg
 # HAProxy 2.6 or newer with Lua, asking oidcgate who may use <site>
 #
 # Two files: this one and oidcgate.lua, which stands below. To divide them:
-#   oidcgate snippet haproxy ... | awk '/^# ---- file: /{file = $4} {print > file}'
+#   oidcgate snippet haproxy ... | awk '/^# ---- file: /{file = $4; next} {print > file}'
 # Start HAProxy in their folder, or write the whole path at lua-load.
 #
 # The gate must know this HAProxy: forward_auth: {peers: [its address]} there. Nobody else is given tokens.
@@ -205,6 +201,7 @@ core.register_action("oidcgate", { "http-req" }, function(txn)
             txn:set_var("txn.oidcgate_location", word("x-oidcgate-location"))
         end
         txn:set_var("txn.oidcgate_body", word("x-oidcgate-body") or "")
+        txn:set_var("txn.oidcgate_challenge", word("www-authenticate") or "Bearer")
     elseif status == 200 then
         strip(txn.http, headers)
         for _, name in ipairs(IDENTITY) do
@@ -234,18 +231,13 @@ backend oidcgate_<slug>
 """
 REFUSAL = (
     "http-request return status 401 content-type <type> lf-string %[var(txn.oidcgate_body)]"
-    " hdr Cache-Control no-store hdr WWW-Authenticate Bearer if { var(txn.oidcgate_status) -m int 401 }"
+    " hdr Cache-Control no-store hdr WWW-Authenticate %[var(txn.oidcgate_challenge)]"
+    " if { var(txn.oidcgate_status) -m int 401 }"
 )
 OUTAGE = (
     'http-request return status 503 content-type text/plain string "Who may pass cannot be found out just now."'
     " hdr Cache-Control no-store hdr Retry-After 3 hdr Refresh 3 unless { var(txn.oidcgate_status) -m int 200 }"
 )
-
-
-def files(text: str) -> dict[str, str]:
-    """What a printed text holds, by file name."""
-    _, *parts = MARK.split(text)
-    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def render(plan: Plan) -> str:

@@ -61,7 +61,7 @@ WAYS = (
 
 TEMPLATE = """\
 # nginx 1.19 or newer, with http_auth_request_module, asking oidcgate who may use <site>
-# For http{}, as /etc/nginx/conf.d/ is.
+# For http{}, as files in /etc/nginx/conf.d/ are. With several such sites add once: variables_hash_max_size 2048;
 #
 # The gate must know this nginx: forward_auth: {peers: [its address]} there. Nobody else is given tokens.
 # nginx carries websockets itself once the gate has said yes. It cannot end one at sign-out: a terminal that is open

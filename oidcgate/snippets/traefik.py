@@ -31,6 +31,7 @@ TEMPLATE = """\
 # then lives on until the UI or the browser closes it.
 # Traefik cannot keep single cookies back: the UI sees the gate's, too. Its own cookies for tokens, which would win over
 # the gate's token, are expired when somebody signs in.
+<no_sockets>
 
 # ---- file: traefik.yaml
 global: {checkNewVersion: false, sendAnonymousUsage: false}
@@ -123,6 +124,8 @@ oidcgate:
   <tls>
 """
 
+NO_SOCKETS = "# Traefik dials no Unix sockets: let the gate and the UI listen on ports, and write them below."
+
 GATE_SERVICE = """\
 oidcgate:
   loadBalancer:
@@ -139,6 +142,7 @@ def render(plan: Plan) -> str:
     return fill(
         TEMPLATE,
         site=plan.site,
+        no_sockets=[NO_SOCKETS] if "unix:" in plan.gate + plan.upstream else [],
         listen=json.dumps(plan.listen),
         own_routers=_own_routers(plan, tls),
         rule=yaml_text(rule),

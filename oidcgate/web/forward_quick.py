@@ -21,6 +21,7 @@ from oidcgate.web.logs import AccessLog, RequestNumbers
 METHODS = ("GET", "HEAD")
 BEGIN = {200: b"HTTP/1.1 200 OK\r\n", 202: b"HTTP/1.1 202 Accepted\r\n"}
 END = b"Cache-Control: no-store\r\nContent-Length: 0\r\n\r\n"
+MOST_PEERS = 256  # addresses
 NEAR = (Crossing.SAME, Crossing.PLAIN)
 
 
@@ -49,10 +50,18 @@ class QuickAuth:
         """As ``downstream.Quick``."""
         if not message.path.startswith(self._begin) or message.version != HttpVersion11 or message.should_close:
             return False
-        if not self._forward_auth.is_peer(downstream.address):
-            return False
-        found = dialect_of(message.path.partition("?")[0], self._prefix)
+        address = downstream.address
+        is_peer = self._peers.get(address)
+        if is_peer is None:
+            is_peer = self._remember_peer(address)
+        found = dialect_of(message.path.partition("?")[0], self._prefix) if is_peer else None
         return found is not None and self._answer(downstream, message, *found)
+
+    def _remember_peer(self, address: str) -> bool:
+        if len(self._peers) >= MOST_PEERS:
+            self._peers.clear()
+        is_peer = self._peers[address] = self._forward_auth.is_peer(address)
+        return is_peer
 
     def _answer(self, downstream: Downstream, message: RawRequestMessage, dialect: Dialect, begin: str) -> bool:
         try:

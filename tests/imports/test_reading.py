@@ -30,6 +30,7 @@ def settings(*texts: tuple[str, str], report: Report | None = None, **variables:
         ),
         pytest.param("o.cfg", 'client_id = "gate"\nemail_domains = ["a.com", "b.com"]', id="toml"),
         pytest.param("noname", 'client_id = "gate"\nemail_domains = "a.com,b.com"', id="toml-by-content"),
+        pytest.param("noname", '["--client-id=gate", "--email-domain=a.com,b.com"]', id="json-list"),
         pytest.param("args.yaml", "- --client-id=gate\n- --email-domain=a.com,b.com", id="yaml-list"),
         pytest.param(
             "cm.yaml",

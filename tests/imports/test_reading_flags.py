@@ -14,7 +14,7 @@ from oidcgate.imports.settings import Unreadable
         pytest.param(
             'args:\n- --scope=openid email\n- "--b=c"\n', ["args:", "--scope=openid email", "--b=c"], id="yaml"
         ),
-        pytest.param("--a,\n[--b]", ["--a", "--b]"], id="separators"),
+        pytest.param("--a,\n--b,", ["--a", "--b"], id="separators"),
         pytest.param("[Service]\nUser=x\nExecStart=-/bin/o --a=1\n; --b", ["/bin/o", "--a=1"], id="systemd"),
     ],
 )
@@ -25,7 +25,7 @@ def test_words(text: str, found: list[str]) -> None:
 
 def test_open_quote() -> None:
     """A quote that is not closed is told by the file's name alone."""
-    with pytest.raises(Unreadable, match="^f has a quote that is not closed$"):
+    with pytest.raises(Unreadable, match=r"^f has a quote that is not closed$"):
         tokens("--a='hush", "f")
 
 

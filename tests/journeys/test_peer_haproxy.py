@@ -1,17 +1,22 @@
 """The real HAProxy asks the gate, with the two files that `oidcgate snippet haproxy` prints."""
 
+import asyncio
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oidcgate.snippets.haproxy import files, render
-from tests.lab.peers import AskedStack, Peer, hold_to_document, listening, said_by
-from tests.lab.scenario import Jar, me, signed_in, walk
-from tests.support.browser import NAVIGATION
+from oidcgate.snippets.haproxy import render
+from oidcgate.snippets.plan import Plan
+from tests.lab.peers import AskedStack, Peer, certificate, hold_to_document, listening, said_by
+from tests.lab.scenario import me, signed_in, walk
+from tests.snippets.plans import ALL
+from tests.support.browser import NAVIGATION, Browser
 
 pytestmark = pytest.mark.real
 
@@ -23,12 +28,18 @@ def version() -> str:
     return said_by(PROGRAM, "-v").split()[2].partition("-")[0]
 
 
+def divide(text: str, folder: Path) -> None:
+    """Make two files of a printed text, as it says itself."""
+    (line,) = [line for line in text.splitlines() if "| awk " in line]
+    program = line.partition("awk '")[2].rstrip("'")
+    subprocess.run(["awk", program], input=text, text=True, cwd=folder, check=True)
+
+
 @asynccontextmanager
 async def asking(folder: Path, **options: Any) -> AsyncIterator[Peer]:
     """HAProxy before the UI, and the gate that it asks."""
     async with AskedStack(**options) as stack:
-        for name, text in files(render(stack.plan())).items():
-            (folder / name).write_text(text)
+        divide(render(stack.plan()), folder)
         async with listening(PROGRAM, "-db", "-f", "haproxy.cfg", port=stack.peer_port, cwd=folder):
             yield Peer("haproxy", stack)
 
@@ -58,7 +69,7 @@ async def test_an_outage_is_503(tmp_path: Path) -> None:
 async def test_dashboard_is_told_in_its_own_words(tmp_path: Path) -> None:
     """A script of the Dashboard gets the text that its code knows."""
     async with asking(tmp_path, site={"upstream": {"ui": "dashboard-2"}}) as peer:
-        page = await Jar().fetch(f"{peer.site}/api/v1/pod")
+        page = await Browser().fetch(f"{peer.site}/api/v1/pod")
         assert (page.status, page.text) == (401, "MSG_TOKEN_EXPIRED_ERROR")
         assert page.reply.value("Content-Type") == "text/plain"
 
@@ -69,3 +80,51 @@ async def test_whom_the_site_is_not_open_to(tmp_path: Path) -> None:
     async with asking(tmp_path, site={"access": {"rules": rules}}) as peer:
         assert (await me(peer, await signed_in(peer, "alice"))).status == 200
         assert (await me(peer, await signed_in(peer, "bob"))).status == 403
+
+
+async def test_a_gate_on_a_socket(tmp_path: Path) -> None:
+    """The question may be put over a Unix socket."""
+    async with AskedStack() as stack, socket_before(stack.port, tmp_path / "gate.sock"):
+        divide(render(replace(stack.plan(), gate=f"unix:{tmp_path}/gate.sock")), tmp_path)
+        async with listening(PROGRAM, "-db", "-f", "haproxy.cfg", port=stack.peer_port, cwd=tmp_path):
+            peer = Peer("haproxy", stack)
+            assert (await me(peer, await signed_in(peer))).status == 200
+
+
+@asynccontextmanager
+async def socket_before(port: int, path: Path) -> AsyncIterator[None]:
+    """A Unix socket that leads to a port."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+
+    async with await asyncio.start_unix_server(lead, path):
+        yield
+
+
+@pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
+def test_haproxy_takes_it(plan: Plan, tmp_path: Path) -> None:
+    """HAProxy finds no fault with any variant."""
+    cert_file, key_file = certificate(tmp_path)
+    Path(key_file).rename(f"{cert_file}.key")
+    here = {
+        "gate": plan.gate if plan.gate.startswith("unix:") else "http://127.0.0.1:8080",
+        "upstream": plan.upstream.replace("kong.dashboard.svc", "127.0.0.1"),
+        "upstream_ca_file": cert_file,
+        "cert_file": cert_file,
+        "listen": "127.0.0.1:8443",
+    }
+    divide(render(replace(plan, **here)), tmp_path)
+    done = subprocess.run([PROGRAM, "-c", "-f", "haproxy.cfg"], cwd=tmp_path, capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "WARNING" not in said
+    assert "ALERT" not in said

@@ -22,9 +22,9 @@ pytestmark = pytest.mark.real
 LOADED = tuple(f"{MODULE_FOLDER}/{name}" for name in MODULES)
 VERSION = "1.15.1"  # whose defaults are rendered
 LIMITS = {
-    "API 401": "403, since it redirects each 401",
-    "prefixes": "no: it drops by whole names",
-    "cookie kept back": "no: annotations cannot",
+    "API 401": "403: it would redirect 401",
+    "prefixes": "not Impersonate-Extra-*",
+    "cookie kept back": "not by annotations",
 }
 
 

@@ -6,6 +6,7 @@ configuration is what `oidcgate snippet` prints, unedited. Everything listens on
 """
 
 import asyncio
+import datetime
 import os
 import subprocess
 import tempfile
@@ -16,9 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
 from oidcgate.snippets.plan import Plan, make_plan
 from tests.support.processes import LIMIT, free_ports
-from tests.support.stack import Clock, Stack, merged
+from tests.support.stack import Clock, Stack, merged, signing_key
 from tests.web.steps import set_clock
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "forward-auth.md"
@@ -97,7 +103,8 @@ class Peer:
 
     Attributes:
         name: as `oidcgate snippet` calls it.
-        limits: what this peer cannot do, by the name of the check: the check may fail, and the table says this.
+        limits: what this peer cannot do, by the name of the check: the check may fail, and the table says this. The
+            text does not begin with ``no:``.
     """
 
     name: str
@@ -149,6 +156,20 @@ async def _accepts(port: int, process: asyncio.subprocess.Process) -> bool:
     return False
 
 
+def certificate(folder: Path, host: str = "ui.example.com") -> tuple[str, str]:
+    """Files with a self-signed certificate for a host, and with its key."""
+    key = signing_key()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
+    names = x509.SubjectAlternativeName([x509.DNSName(host)])
+    signed = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    files = folder / "site.pem", folder / "site.key"
+    files[0].write_bytes(signed.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return str(files[0]), str(files[1])
+
+
 def said_by(*command: str) -> str:
     """What a program says at once, on either stream."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
@@ -163,12 +184,14 @@ def hold_to_document(name: str, version: str, results: Mapping[str, str]) -> Non
     Compare a peer's results with its row in the document, but for the version; with OIDCGATE_WRITE_DOCS=1 write it.
 
     Raises:
-        AssertionError: they differ.
+        AssertionError: they differ, or a check failed that this peer should pass.
     """
+    failed = {check: text for check, text in results.items() if text.startswith("no: ")}
+    assert failed == {}, f"{name}: {failed}"
     if os.environ.get("OIDCGATE_WRITE_DOCS") == "1":
         DOCUMENT.write_text(with_row(DOCUMENT.read_text(), name, version, results))
     row = rows(DOCUMENT.read_text()).get(name)
-    assert row == dict(results), "run the tests with OIDCGATE_WRITE_DOCS=1 and look at what changed"
+    assert row == dict(results), f"{name} is {dict(results)}: run this with OIDCGATE_WRITE_DOCS=1"
 
 
 def rows(document: str) -> dict[str, dict[str, str]]:

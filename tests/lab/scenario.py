@@ -10,7 +10,6 @@ import json
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +17,7 @@ import aiohttp
 
 from oidcgate.demo.issuer import Person
 from oidcgate.demo.ui import DemoUI
-from tests.lab.peers import DOMAIN, Peer
+from tests.lab.peers import Peer
 from tests.support.browser import NAVIGATION, SCRIPT, Browser, Page
 from tests.support.raw import Reply, Wire, connect, request
 from tests.web.steps import turn
@@ -90,27 +89,7 @@ QUESTIONS = (
 MALFORMED = ("/a#b", "/a\\b", "/a\x7fb", "*")
 
 
-@dataclass
-class Jar(Browser):
-    """A browser that heeds ``Domain`` for the one domain that these tests have."""
-
-    def cookie_header(self, url: str) -> str:
-        """Host-only cookies, and the domain's."""
-        host = urlsplit(url).hostname or ""
-        shared = [f"{name}={value}" for (where, name), value in self.cookies.items() if where == DOMAIN]
-        own = super().cookie_header(url)
-        return "; ".join(([own] if own else []) + (shared if host.endswith("." + DOMAIN) else []))
-
-    def _keep(self, host: str, reply: Reply) -> None:
-        super()._keep(host, reply)
-        for line in reply.values("Set-Cookie"):
-            name = line.partition("=")[0]
-            if f"domain={DOMAIN}" in line.lower().replace(" ", ""):
-                value = self.cookies.pop((host, name), None)
-                if value is None:
-                    self.cookies.pop((DOMAIN, name), None)
-                else:
-                    self.cookies[DOMAIN, name] = value
+Jar = Browser  # what a browser is when all that counts of it is its cookies
 
 
 def ui_of(peer: Peer) -> DemoUI:
@@ -119,9 +98,9 @@ def ui_of(peer: Peer) -> DemoUI:
     return peer.stack.ui
 
 
-async def signed_in(peer: Peer, login: str = "alice") -> Jar:
+async def signed_in(peer: Peer, login: str = "alice") -> Browser:
     """A browser after its login through the peer."""
-    browser = Jar()
+    browser = Browser()
     page = await browser.sign_in(f"{peer.site}/", login)
     assert page.status == 200, f"the login ended with {page.status} at {page.url}: {page.text[:200]}"
     return browser
@@ -153,7 +132,7 @@ async def login(peer: Peer) -> None:
 async def deep_link(peer: Peer) -> None:
     """Path, query and fragment are what they were before the login."""
     url = f"{peer.site}/some/path?x=a%20b&y=%2F%26&z=c+d#/pods?q=1%20"
-    browser = Jar()
+    browser = Browser()
     page = await browser.sign_in(url)
     assert page.url == url, page.url
     target = ui_of(peer).arrivals[-1].raw_target
@@ -164,7 +143,7 @@ async def api_401(peer: Peer) -> None:
     """A script without a session gets 401: no redirect, no cookie, and nothing reaches the UI."""
     before = len(ui_of(peer).arrivals)
     for method in ("GET", "POST"):
-        page = await Jar().fetch(f"{peer.site}/api/v1/me", method)
+        page = await Browser().fetch(f"{peer.site}/api/v1/me", method)
         assert page.status == 401, f"{page.status} {page.location}".strip()
         assert page.reply.values("Set-Cookie") == [], "a cookie was set"
         assert page.reply.values("WWW-Authenticate"), "WWW-Authenticate is missing"
@@ -298,7 +277,7 @@ async def forged_headers(peer: Peer) -> None:
     told = dict(headers)
     assert told.get("x-auth-request-email") == "alice@example.com", told.get("x-auth-request-email")
     assert told.get("x-forwarded-email") == "alice@example.com", told.get("x-forwarded-email")
-    for nobody in (Jar(), Jar(cookies={("ui.localhost", "oidcgate"): "A" * 43})):
+    for nobody in (Browser(), Browser(cookies={("ui.localhost", "oidcgate"): "A" * 43})):
         page = await nobody.fetch(f"{peer.site}/api/v1/echo", **underscored({**forged, **MISLEADING}))
         assert page.status in (401, 403), f"{page.status} without a session"
 

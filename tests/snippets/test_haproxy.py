@@ -5,9 +5,17 @@ import re
 import pytest
 
 from oidcgate.proxy.headers import FORWARDING, IDENTITY, PREFIXES
-from oidcgate.snippets.haproxy import files, render
+from oidcgate.snippets.haproxy import render
 from oidcgate.snippets.plan import Plan
 from tests.snippets.plans import ALL, LOCAL, ONE, SOCKET, TLS, UNCHECKED, WILD
+
+MARK = re.compile(r"^# ---- file: (\S+)\n", re.MULTILINE)
+
+
+def files(text: str) -> dict[str, str]:
+    """What a printed text holds, by file name."""
+    _, *parts = MARK.split(text)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def configuration(plan: Plan) -> str:

@@ -1,7 +1,8 @@
 """
 A scripted browser: follows redirects, keeps cookies by host, sends what browsers send, runs no script.
 
-Cookies ignore ports, as in browsers. Each program of a test listens on loopback, so names need no resolver.
+Cookies ignore ports, as in browsers. Each program of a test listens on loopback, so names need no resolver. A cookie
+with a Domain is kept under that name with a dot before it, so that it is told from one of the host alone.
 """
 
 from collections.abc import Callable
@@ -73,8 +74,8 @@ class Browser:
 
     def cookie_header(self, url: str) -> str:
         """The Cookie header for an address."""
-        host = urlsplit(url).hostname
-        return "; ".join(f"{name}={value}" for (where, name), value in self.cookies.items() if where == host)
+        host = urlsplit(url).hostname or ""
+        return "; ".join(f"{name}={value}" for (where, name), value in self.cookies.items() if is_sent(where, host))
 
     def cookie(self, name: str) -> str | None:
         """A cookie's value on any host."""
@@ -105,10 +106,15 @@ class Browser:
         for line in reply.values("Set-Cookie"):
             pair, *attributes = line.split(";")
             name, _, value = pair.strip().partition("=")
-            if any(a.strip().lower() == "max-age=0" for a in attributes):
-                self.cookies.pop((host, name), None)
+            said = dict(a.strip().lower().partition("=")[::2] for a in attributes)
+            domain = said.get("domain", "").removeprefix(".")
+            if domain and not is_sent(f".{domain}", host):  # of somebody else's domain (RFC 6265 §5.3, step 6)
+                continue
+            where = f".{domain}" if domain else host
+            if said.get("max-age") == "0":
+                self.cookies.pop((where, name), None)
             else:
-                self.cookies[host, name] = value
+                self.cookies[where, name] = value
 
     async def fetch(self, url: str, method: str = "GET", body: bytes = b"", **headers: str) -> Page:
         """What a page's script does."""
@@ -158,6 +164,11 @@ class Browser:
         if "password" in page.text:
             page = await self.submit(page, login=login, password=login)
         return page
+
+
+def is_sent(where: str, host: str) -> bool:
+    """Whether a host gets the cookies kept under a name: its own, and those of a domain that it is or is below."""
+    return where == host or (where.startswith(".") and f".{host}".endswith(where))
 
 
 def query(url: str) -> dict[str, str]:
