@@ -28,6 +28,20 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--print", action="store_true", dest="show", help="show the effective configuration")
     check.add_argument("--schema", action="store_true", help="print a JSON Schema for editors")
 
+    explained = commands.add_parser("explain", help="say what would become of a request, and why")
+    explained.add_argument("--config", type=Path, required=True, metavar="FILE")
+    explained.add_argument("--url", required=True, help="its address, as in the browser")
+    explained.add_argument("--method", type=str.upper, default="GET")
+    explained.add_argument("--user", metavar="EMAIL", help="who is signed in, by a verified address")
+    explained.add_argument("--subject", metavar="SUB", help="and by the token's sub")
+    explained.add_argument("--group", nargs="+", action="extend", default=[], metavar="NAME", help="and their groups")
+    explained.add_argument("--nobody", action="store_true", help="nobody is signed in, as when nobody is described")
+    way = explained.add_mutually_exclusive_group()
+    way.add_argument("--script", action="store_true", help="a page's script asks, in place of a person's click")
+    way.add_argument("--websocket", action="store_true", help="a page opens a websocket")
+    explained.add_argument("--from", dest="origin", metavar="ORIGIN", help="the origin of the page that it comes from")
+    explained.add_argument("--json", action="store_true", help="print an object for programs")
+
     snippet = commands.add_parser("snippet", help="print the configuration of the proxy that asks the gate")
     snippet.add_argument("proxy", choices=sorted(PROXIES))
     snippet.add_argument("--config", type=Path, required=True, metavar="FILE")
@@ -105,6 +119,10 @@ def run(options: argparse.Namespace) -> int:
             from oidcgate.cli.serve import worker
 
             return worker(options.control, options.listen)
+        case "explain":
+            from oidcgate.cli.explain import explain_
+
+            return explain_(options)
         case "snippet":
             from oidcgate.cli.snippet import snippet
 

@@ -14,6 +14,7 @@ from oidcgate.config.redis_address import parse_redis_url
 from oidcgate.config.secret import SecretFile, UnusableSecret, read_environment, read_private
 from oidcgate.errors import Problem
 
+AUDIENCE_SCOPE = "audience:server:client_id:"  # Dex's cross-client scope
 EVERYBODY = ("0.0.0.0/0", "::/0")
 REDIS = ("redis", "rediss", "unix")  # how the schemes of its URLs begin
 
@@ -138,6 +139,10 @@ def _site(config: Config, site: Site, path: str) -> Iterator[Problem]:
     effective = effective_provider(config, site)
     if site.provider != type(site.provider)():
         yield from _provider(effective, f"{path}.provider")
+    if site.provider.audience is not None and any(scope.startswith(AUDIENCE_SCOPE) for scope in effective.scopes):
+        yield Problem(
+            f"{path}.provider.audience", f"asks for the token's audience itself; take {AUDIENCE_SCOPE}… out of scopes"
+        )
     own_secret = site.provider.client_secret_file or site.provider.client_secret_env
     general_secret = config.provider.client_secret_file or config.provider.client_secret_env
     if general_secret and not own_secret:

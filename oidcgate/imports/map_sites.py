@@ -164,7 +164,15 @@ def _identity(work: Work) -> None:
         work.none(name, "replies to browsers carry no identity; other proxies get it by forward_auth")
 
 
+CARRIED = (
+    "the proxy that asks must send X-Original-URL and X-Original-Method; `oidcgate snippet` prints its part",
+    "?allowed_groups=, ?allowed_emails= and ?allowed_email_domains= in an auth-url keep nobody out; use sites[].access",
+)
+
+
 def _identity_of_carried(work: Work) -> None:
+    for text in CARRIED:
+        work.report_differs(text)
     for name in ("pass-authorization-header", "pass-access-token", "pass-user-headers", "pass-basic-auth"):
         work.none(name, "has no effect without an upstream; forward_auth.headers says what the asking proxy is told")
     for name in ("ssl-upstream-insecure-skip-verify", "upstream-timeout"):

@@ -22,6 +22,7 @@ TEMPLATE = """\
 # Caddy carries websockets itself once the gate has said yes. It cannot end one at sign-out: a terminal that is open
 # then lives on until the UI or the browser closes it.
 # Set no trusted_proxies for it: the gate would believe what their clients say of host and scheme.
+<global_options>
 
 (oidcgate) {
 	# What two programs could read differently goes to neither.
@@ -77,6 +78,13 @@ TEMPLATE = """\
 }
 """
 
+NO_REDIRECTS = """
+{
+	# Nobody comes to port 80 for a site on a port of its own.
+	auto_https disable_redirects
+}
+"""
+
 OWN_PATHS = """\
 # Asked by a client, the gate would hand the person's token to scripts. Caddy compares cleaned paths and passes raw ones
 # on: where the two differ there is nothing, either.
@@ -107,6 +115,7 @@ def render(plan: Plan) -> str:
     return fill(
         TEMPLATE,
         site=plan.site,
+        global_options=NO_REDIRECTS if plan.ends_tls and _port(plan) != DEFAULT_PORT["https"] else [],
         claims=[f"request_header -{name.title()}" for name in _claims()],
         gate=_dial(plan.gate),
         prefix=plan.prefix,
@@ -141,9 +150,13 @@ def _dial(url: str) -> str:
 def _address(plan: Plan) -> str:
     """The site's scheme and host with the port to listen on."""
     parts = urlsplit(plan.site)
-    port = int(plan.listen.rpartition(":")[2])
+    port = _port(plan)
     host = plan.host if ":" not in plan.host else plan.host.rpartition(":")[0]
     return f"{parts.scheme}://{host}" + ("" if port == DEFAULT_PORT[parts.scheme] else f":{port}")
+
+
+def _port(plan: Plan) -> int:
+    return int(plan.listen.rpartition(":")[2])
 
 
 def _listener(plan: Plan) -> list[str]:

@@ -44,7 +44,7 @@ CLAIMS = (
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 
 TEMPLATE = """\
-# Envoy (1.33 or newer), asking oidcgate who may use <site>
+# Envoy (1.36 or newer), asking oidcgate who may use <site>
 #
 # The gate must know this Envoy: forward_auth: {peers: [its address]} there. Nobody else is given tokens.
 # Envoy carries websockets itself once the gate has said yes. It cannot end one at sign-out: a terminal that is open

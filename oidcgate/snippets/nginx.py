@@ -96,6 +96,7 @@ map $upgrade_<slug> $connection_<slug> {
 map $http_sec_websocket_protocol $protocols_<slug> {
     default $http_sec_websocket_protocol;
     "~base64url\\.bearer\\.authorization\\.k8s\\.io\\..*base64url\\.bearer\\.authorization\\.k8s\\.io\\." "";
+    "~^[ ,]*base64url\\.bearer\\.authorization\\.k8s\\.io\\.[^,]*[ ,]*(?<protocols_after>.*)$" $protocols_after;
     "~^(?<protocols_before>.*?)[ ,]*base64url\\.bearer\\.authorization\\.k8s\\.io\\.[^,]*(?<protocols_after>.*)$" \
 "$protocols_before$protocols_after";
 }

@@ -24,7 +24,7 @@ FORWARDED = {
 BEARER_PROTOCOL = r"base64url\.bearer\.authorization\.k8s\.io\."
 
 TEMPLATE = """\
-# Traefik (3.7 or newer), asking oidcgate who may use <site>: two files, for traefik --configFile=traefik.yaml
+# Traefik (3.7.12 or newer), asking oidcgate who may use <site>: two files, for traefik --configFile=traefik.yaml
 #
 # The gate must know this Traefik: forward_auth: {peers: [its address]} there. Nobody else is given tokens.
 # Traefik carries websockets itself once the gate has said yes. It cannot end one at sign-out: a terminal that is open

@@ -13,7 +13,7 @@ from oidcgate.snippets.text import fill
 from oidcgate.snippets.traefik import yaml_text
 
 TEMPLATE = """\
-# Traefik (3.7 or newer) on Kubernetes, asking oidcgate who may use <site>
+# Traefik (3.7.12 or newer) on Kubernetes, asking oidcgate who may use <site>
 #
 # The gate must know this Traefik: forward_auth: {peers: [its pods' network]} there. Nobody else is given tokens.
 # Traefik carries websockets itself once the gate has said yes. It cannot end one at sign-out: a terminal that is open

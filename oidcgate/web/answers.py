@@ -12,7 +12,14 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from oidcgate.errors import OidcgateError, RequestError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from oidcgate.errors import (
+    AudienceRefused,
+    OidcgateError,
+    RequestError,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from oidcgate.policy import Forbidden
 from oidcgate.web import texts
 from oidcgate.web.guard import UpstreamIgnoresBearer
@@ -127,6 +134,8 @@ def outage(
     """503 with Retry-After: nobody is signed out, and a page comes back by itself."""
     status = status or error.status
     heading, sentence = texts.STORE_DOWN if what == "store" else texts.PROVIDER_DOWN
+    if isinstance(error, AudienceRefused):
+        sentence = error.public
     if inbound.facts.opens_page and not inbound.is_api:
         response = Page(heading, sentence, note=note(request_id), refresh=RETRY_AFTER).response(status)
     else:

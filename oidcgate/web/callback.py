@@ -137,6 +137,9 @@ class CallbackPages:
                 wish=attempt.wish,
                 only=site.audience or root.client[1],
             )
+        except ProviderError as error:
+            log.error("a login gives no token for its site (request %s): %s", request_id, error)
+            return self._page((texts.TOKEN_REFUSED[0], error.public), error.status, self._again(attempt), request_id)
         except StoreUnavailable as error:
             log.warning("the store did not keep a new session: %s", error)
             return self._outage(texts.STORE_DOWN, attempt, request_id)

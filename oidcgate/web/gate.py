@@ -169,7 +169,8 @@ class Gate:
             return None
         live = self._sessions.find(facts.key)
         if live is None or live.fresh_until <= time.time():
-            return await self._sessions.resume(facts.handle, facts.site)
+            for_token = facts.site.carries or not self.is_own(inbound.path)
+            return await self._sessions.resume(facts.handle, facts.site, for_token=for_token)
         return live if live.session.site == facts.site.session_site else None
 
     def request_id(self, inbound: Inbound) -> str:

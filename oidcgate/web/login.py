@@ -185,7 +185,7 @@ class LoginPages:
         if root is self._login:
             return inbound.live
         handle = find_cookie(inbound.facts.head.cookie, root.names.session)
-        return None if handle is None else await self._sessions.resume(handle, root)
+        return None if handle is None else await self._sessions.resume(handle, root, for_token=False)
 
     async def hand_over(self, live: Live, wish: Wish) -> web.Response:
         """Send the browser back with a ticket."""

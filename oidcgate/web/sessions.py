@@ -63,9 +63,12 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._lives)
 
-    async def resume(self, handle: bytes, site: SiteRuntime) -> Live | None:
+    async def resume(self, handle: bytes, site: SiteRuntime, *, for_token: bool = True) -> Live | None:
         """
         The session of a handle on a site, checked; None when there is none (any more), or it belongs elsewhere.
+
+        Args:
+            for_token: whether a token is to be sent; a page that only knows or hands over who somebody is needs none.
 
         Raises:
             StoreUnavailable: nobody can tell.
@@ -85,8 +88,11 @@ class Sessions:
             await self.end(live, "it was not used for too long, or reached its longest life")
             return None
         live.seen = now
-        if not await self._ensure_token(live, now):
+        has_token = not for_token or await self._ensure_token(live, now)
+        if live.shared.is_spent(self._clock()):
             await self.end(live, "its tokens could not be renewed")
+            return None
+        if not has_token:  # it has one for another site
             return None
         if live.over:  # somebody ended it while we looked
             return None
@@ -433,8 +439,10 @@ class Sessions:
             if self._is_over(live, now):
                 if await self._still_there(live, now) and self._is_over(live, now):
                     await self.end(live, "it was not used for too long, or reached its longest life")
-            elif now >= live.shared.usable_until and not live.shared.can_renew:
+            elif live.shared.is_spent(now):
                 await self.end(live, "its tokens could not be renewed")
+            elif is_open and now >= live.shared.usable_until and not live.shared.can_renew:
+                self._on_end(live, "its tokens could not be renewed")
             elif is_open:
                 self._judge_open(live)
             elif now - live.seen > FORGET_AFTER:

@@ -125,6 +125,11 @@ class SharedGrant:
         """Whether there is a refresh token to try, of a login that was for this audience."""
         return self.grant.allows(self.audience)
 
+    def is_spent(self, now: float) -> bool:
+        """Whether no audience has a token that may be sent, nor ever will."""
+        ends = (_usable_until(token.claims) for token in self.grant.tokens.values())
+        return self.grant.refresh_token is None and now >= max(ends, default=0.0)
+
     def differs_from(self, before: Token | None) -> bool:
         """Whether there is another token than before."""
         return self.token is not None and (before is None or self.token.id_token != before.id_token)

@@ -101,3 +101,10 @@ def test_nothing_left(flags: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags.write_text(FLAGS.replace("--client-secret=hush", "--client-secret-file=/run/secret"))
     assert main(["import", "oauth2-proxy", str(flags)]) == 0
     assert capsys.readouterr().err.endswith("nothing is left to fill in.\n")
+
+
+def test_a_list_of_addresses_that_is_nowhere(flags: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the list of those who may pass, nobody does until a person has seen to it."""
+    (flags.parent / "emails").unlink()
+    assert main(["import", "oauth2-proxy", str(flags)]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["sites"][0]["access"] == {"emails": ["fill-in@example.invalid"]}

@@ -85,6 +85,7 @@ def test_without_an_upstream(flags: str) -> None:
     assert (answers.peers, answers.headers) == (("127.0.0.1/32",), ("x-auth-request",))
     assert "a site for each host" in result.text
     assert told(result, Part.NONE, "--pass-access-token")
+    assert any("?allowed_groups=" in line for line in result.report.lines(Part.DIFFERS))
 
 
 def test_hosts_of_one_cookie() -> None:

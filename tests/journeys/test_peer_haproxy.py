@@ -14,9 +14,11 @@ import pytest
 from oidcgate.snippets.haproxy import render
 from oidcgate.snippets.plan import Plan
 from tests.lab.peers import AskedStack, Peer, certificate, hold_to_document, listening, said_by
-from tests.lab.scenario import me, signed_in, walk
+from tests.lab.scenario import me, seen, signed_in, walk, works_in_chromium
 from tests.snippets.plans import ALL
 from tests.support.browser import NAVIGATION, Browser
+from tests.support.chromium import People
+from tests.web.steps import Intermediary, look_again
 
 pytestmark = pytest.mark.real
 
@@ -54,6 +56,21 @@ async def test_with_one_cookie_for_all_hosts(tmp_path: Path) -> None:
     """The whole walk where logins end on another host, and nothing but the question leads from the UI's to the gate."""
     async with asking(tmp_path, shared=True) as peer:
         assert {name: text for name, text in (await walk(peer)).items() if text != "yes"} == {}
+
+
+async def test_what_the_gate_cannot_know_is_503(tmp_path: Path) -> None:
+    """A gate whose store is away says 503; so does the proxy, not 500, 401 or the login."""
+    async with asking(tmp_path) as peer:
+        browser = await signed_in(peer)
+        assert peer.stack.gate is not None
+        store = Intermediary(peer.stack.gate.store)
+        store.is_down = True
+        peer.stack.gate.sessions._store = store
+        look_again(peer.stack, at_the_store=True)
+        browser.cookies = {key: "A" * 43 for key in browser.cookies}
+        for page in (await me(peer, browser), await browser.send("GET", f"{peer.site}/", NAVIGATION)):
+            assert page.status == 503
+            assert page.reply.value("Retry-After") == "3"
 
 
 async def test_an_outage_is_503(tmp_path: Path) -> None:
@@ -113,8 +130,7 @@ async def socket_before(port: int, path: Path) -> AsyncIterator[None]:
 @pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
 def test_haproxy_takes_it(plan: Plan, tmp_path: Path) -> None:
     """HAProxy finds no fault with any variant."""
-    cert_file, key_file = certificate(tmp_path)
-    Path(key_file).rename(f"{cert_file}.key")
+    cert_file, _ = certificate(tmp_path)
     here = {
         "gate": plan.gate if plan.gate.startswith("unix:") else "http://127.0.0.1:8080",
         "upstream": plan.upstream.replace("kong.dashboard.svc", "127.0.0.1"),
@@ -128,3 +144,30 @@ def test_haproxy_takes_it(plan: Plan, tmp_path: Path) -> None:
     assert done.returncode == 0, said
     assert "WARNING" not in said
     assert "ALERT" not in said
+
+
+async def test_the_second_bearer_is_kept_back(tmp_path: Path) -> None:
+    """A token among a websocket's protocols, which an API server would believe, does not reach the UI."""
+    token = "base64url.bearer.authorization.k8s.io.dG9rZW4"
+    sent = {
+        "v4.channel.k8s.io": ["v4.channel.k8s.io"],
+        f"{token}, v4.channel.k8s.io": ["v4.channel.k8s.io"],
+        f"a, {token}, b": ["a", "b"],
+        f"a,{token}": ["a"],
+        token: [],
+        f"{token}, {token}": [],
+    }
+    async with asking(tmp_path) as peer:
+        browser = await signed_in(peer)
+        for protocols, left in sent.items():
+            page = await browser.fetch(f"{peer.site}/api/v1/echo", Sec_WebSocket_Protocol=protocols)
+            arrived = dict(seen(page)).get("sec-websocket-protocol", "")
+            assert [name.strip() for name in arrived.split(",") if name] == left
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
+async def test_in_chromium(people: People, tmp_path: Path) -> None:
+    """A real browser, over TLS and HTTP/2, gets to work, and to a terminal that answers."""
+    async with asking(tmp_path, secure=True) as peer:
+        await works_in_chromium(await people(ignore_https_errors=True), peer)

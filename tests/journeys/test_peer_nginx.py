@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import expect
 
 from oidcgate.snippets.nginx import render
 from oidcgate.snippets.plan import Plan
-from tests.journeys.steps import STATUS, TERMINAL, command, fill_in
 from tests.lab import nginx
 from tests.lab.peers import AskedStack, Peer, certificate, hold_to_document
-from tests.lab.scenario import me, signed_in, walk
+from tests.lab.scenario import me, seen, signed_in, walk, works_in_chromium
 from tests.snippets.plans import ALL
 from tests.support.browser import NAVIGATION, Browser
 from tests.support.chromium import People
+from tests.web.steps import Intermediary, look_again
 
 pytestmark = pytest.mark.real
 
@@ -41,6 +40,21 @@ async def test_with_one_cookie_for_all_hosts() -> None:
     async with asking(shared=True) as peer:
         results = await walk(peer)
         assert {name: text for name, text in results.items() if text != "yes"} == dict(peer.limits)
+
+
+async def test_what_the_gate_cannot_know_is_503() -> None:
+    """A gate whose store is away says 503; so does the proxy, not 500, 401 or the login."""
+    async with asking() as peer:
+        browser = await signed_in(peer)
+        assert peer.stack.gate is not None
+        store = Intermediary(peer.stack.gate.store)
+        store.is_down = True
+        peer.stack.gate.sessions._store = store
+        look_again(peer.stack, at_the_store=True)
+        browser.cookies = {key: "A" * 43 for key in browser.cookies}
+        for page in (await me(peer, browser), await browser.send("GET", f"{peer.site}/", NAVIGATION)):
+            assert page.status == 503
+            assert page.reply.value("Retry-After") == "3"
 
 
 async def test_an_outage_is_503() -> None:
@@ -83,19 +97,11 @@ async def test_the_ui_s_own_answers_pass() -> None:
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
-async def test_in_chromium(people: People) -> None:
-    """A real browser: the login, a deep link with its fragment, and a terminal that answers."""
-    async with asking() as peer:
-        person = await people()
-        url = f"{peer.site}/?a=b%20c#/pod/shop/cart-7d9f5c8b6d-x2x7k/shell"
-        page = await person.tab(url)
-        await fill_in(page)
-        await page.wait_for_url(url)
-        await expect(page.locator("#who-name")).to_have_text("alice@example.com")
-        await expect(page.locator(STATUS)).to_have_text("connected")
-        await command(page, "echo through nginx")
-        await expect(page.locator(TERMINAL)).to_contain_text("\nthrough nginx\n")
-        assert person.complaints == []
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+async def test_in_chromium(people: People, secure: bool) -> None:
+    """A real browser gets to work, and to a terminal that answers."""
+    async with asking(secure=secure) as peer:
+        await works_in_chromium(await people(ignore_https_errors=True), peer)
 
 
 @pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
@@ -114,3 +120,22 @@ def test_nginx_takes_it(plan: Plan, tmp_path: Path) -> None:
     other = render(replace(plan, **here, host="other.example.com"))
     for text in (one, f"variables_hash_max_size 2048;\n{one}{other}"):
         assert nginx.check(text, tmp_path) == ""
+
+
+async def test_the_second_bearer_is_kept_back() -> None:
+    """A token among a websocket's protocols, which an API server would believe, does not reach the UI."""
+    token = "base64url.bearer.authorization.k8s.io.dG9rZW4"
+    sent = {
+        "v4.channel.k8s.io": ["v4.channel.k8s.io"],
+        f"{token}, v4.channel.k8s.io": ["v4.channel.k8s.io"],
+        f"a, {token}, b": ["a", "b"],
+        f"a,{token}": ["a"],
+        token: [],
+        f"{token}, {token}": [],
+    }
+    async with asking() as peer:
+        browser = await signed_in(peer)
+        for protocols, left in sent.items():
+            page = await browser.fetch(f"{peer.site}/api/v1/echo", Sec_WebSocket_Protocol=protocols)
+            arrived = dict(seen(page)).get("sec-websocket-protocol", "")
+            assert [name.strip() for name in arrived.split(",") if name] == left

@@ -56,6 +56,7 @@ async def running(http: str, *, port: int, modules: tuple[str, ...] = ()) -> Asy
     """nginx with this in its ``http{}``, listening on a port."""
     with tempfile.TemporaryDirectory(prefix="oidcgate-nginx-") as name:
         folder = Path(name)
+        folder.chmod(0o711)  # workers of a root's nginx are somebody else, and keep long bodies here
         file = written(http, folder, modules)
         async with listening(PROGRAM, "-e", "stderr", "-p", folder, "-c", file, port=port):
             yield

@@ -39,6 +39,8 @@ class AskedStack(Stack):
 
     Args:
         shared: one cookie for all hosts below a domain; logins then end at a host of their own, straight at the gate.
+            The gate's site is every host below the domain.
+        secure: the peer ends TLS; its certificate is signed by nobody.
         site: further keys of the UI's site, such as ``{"upstream": {"ui": "dashboard-7"}}``.
         config: further keys of the configuration.
 
@@ -48,19 +50,30 @@ class AskedStack(Stack):
     """
 
     def __init__(
-        self, *, shared: bool = False, site: dict[str, Any] | None = None, config: dict[str, Any] | None = None
+        self,
+        *,
+        shared: bool = False,
+        secure: bool = False,
+        site: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
     ) -> None:
         self.peer_port = free_ports()
         self.shared = shared
+        self.secure = secure
         self.clock = Clock()
-        self.site = f"http://ui.{DOMAIN if shared else 'localhost'}:{self.peer_port}"
+        self.site = f"{'https' if secure else 'http'}://ui.{DOMAIN if shared else 'localhost'}:{self.peer_port}"
         asked = {"forward_auth": {"peers": ["127.0.0.1"], "headers": HEADERS}, "session": {"store": "memory"}}
         super().__init__(
-            site=merged({"url": self.site, "upstream": {"url": []}}, site or {}),
+            site=merged({"url": self.configured, "upstream": {"url": []}}, site or {}),
             config=merged(asked, config or {}),
             issuer={"clock": self.clock},
             ui={"clock": self.clock, "tick": 0.05},
         )
+
+    @property
+    def configured(self) -> str:
+        """The UI's site as the configuration names it."""
+        return self.site.replace("ui.", "*.") if self.shared else self.site
 
     @property
     def url(self) -> str:
@@ -87,12 +100,15 @@ class AskedStack(Stack):
         """What `oidcgate snippet` would print from, told where everything is."""
         assert self.ui is not None
         assert self.gate is not None
+        cert_file, key_file = certificate(self.folder, "ui.localhost") if self.secure else (None, None)
         return make_plan(
             self.gate.config,
-            site=self.site,
+            site=self.configured,
             gate=f"http://127.0.0.1:{self.port}",
             upstream=self.ui.url,
             listen=f"127.0.0.1:{self.peer_port}",
+            cert_file=cert_file,
+            key_file=key_file,
         )
 
 
@@ -164,7 +180,7 @@ def certificate(folder: Path, host: str = "ui.example.com") -> tuple[str, str]:
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
     names = x509.SubjectAlternativeName([x509.DNSName(host)])
     signed = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
-    files = folder / "site.pem", folder / "site.key"
+    files = folder / "site.pem", folder / "site.pem.key"  # beside each other, as HAProxy looks for them
     files[0].write_bytes(signed.public_bytes(Encoding.PEM))
     files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return str(files[0]), str(files[1])

@@ -14,11 +14,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from playwright.async_api import expect
 
 from oidcgate.demo.issuer import Person
 from oidcgate.demo.ui import DemoUI
+from tests.journeys.steps import STATUS, TERMINAL, command, fill_in
 from tests.lab.peers import Peer
 from tests.support.browser import NAVIGATION, SCRIPT, Browser, Page
+from tests.support.chromium import Person as Somebody
 from tests.support.raw import Reply, Wire, connect, request
 from tests.web.steps import turn
 
@@ -421,3 +424,16 @@ async def result(peer: Peer, name: str, check: Check) -> str:
         first = (str(error) or type(error).__name__).splitlines()[0]
         return f"no: {first} ({where.name}:{where.lineno})"
     return "yes"
+
+
+async def works_in_chromium(somebody: Somebody, peer: Peer) -> None:
+    """A real browser: the login, a deep link with its fragment, and a terminal that answers."""
+    url = f"{peer.site}/?a=b%20c#/pod/{POD}/shell"
+    page = await somebody.tab(url)
+    await fill_in(page)
+    await page.wait_for_url(url)
+    await expect(page.locator("#who-name")).to_have_text("alice@example.com")
+    await expect(page.locator(STATUS)).to_have_text("connected")
+    await command(page, "echo through it")
+    await expect(page.locator(TERMINAL)).to_contain_text("\nthrough it\n")
+    assert somebody.complaints == []

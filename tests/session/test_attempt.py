@@ -34,6 +34,9 @@ ATTEMPT = Attempt(
 )
 
 
+ELSEWHERE = f"https://{'h' * 63}.{'i' * 63}.{'j' * 63}.{'k' * 60}/"
+
+
 def test_record() -> None:
     """An attempt reads back as it was, to the second."""
     assert attempt_from_bytes(ATTEMPT.to_bytes()) == ATTEMPT
@@ -44,6 +47,7 @@ def test_record() -> None:
     ("target", "fragment", "kept"),
     [
         pytest.param("/" + "a" * 2047, "", ("/" + "a" * 2047, ""), id="longest-target"),
+        pytest.param(ELSEWHERE + "a" * 2047, "", (ELSEWHERE + "a" * 2047, ""), id="longest-target-on-another-host"),
         pytest.param("/a", "f" * 2048, ("/a", "f" * 2048), id="longest-fragment"),
         pytest.param("/" + "a" * 2047, "f" * 2048, ("/" + "a" * 2047, ""), id="both-fragment-left-out"),
         pytest.param("/" + '"' * 2047, "f", ("/", ""), id="target-that-doubles-when-written"),
@@ -136,3 +140,31 @@ def test_repr() -> None:
     """State, nonce and verifier show in no repr (SE-07)."""
     shown = repr(ATTEMPT)
     assert not any(secret in shown for secret in (ATTEMPT.state, ATTEMPT.nonce, ATTEMPT.verifier))
+
+
+WISHED = replace(ATTEMPT, target="/", fragment="", wish="w" * 300, only="cluster-one")
+
+
+def test_a_wish_and_an_audience_are_kept() -> None:
+    """What another host asked for, and which audience alone, read back."""
+    assert attempt_from_bytes(WISHED.to_bytes()) == WISHED
+    only = replace(ATTEMPT, only="cluster-one")
+    assert attempt_from_bytes(only.to_bytes()) == only
+    wish = replace(ATTEMPT, wish="w")
+    assert attempt_from_bytes(wish.to_bytes()) == wish
+
+
+def test_attempts_of_the_release_before() -> None:
+    """They have seven fields, and are read; so a login survives an upgrade, and one without a wish the way back."""
+    row = json.loads(ATTEMPT.to_bytes())
+    assert len(row) == 7
+    assert attempt_from_bytes(json.dumps(row).encode()) == ATTEMPT
+    assert len(json.loads(WISHED.to_bytes())) == 9
+
+
+def test_size_with_a_wish() -> None:
+    """A wish of another host's fits beside the longest target: the target gives way, the wish never."""
+    plain = replace(WISHED, target="/" + "a" * 2047, fragment="f" * 2048).to_bytes()
+    found = attempt_from_bytes(plain)
+    assert len(plain) <= MOST_BYTES
+    assert (found.wish, found.only, found.fragment) == (WISHED.wish, WISHED.only, "")

@@ -8,6 +8,7 @@ from oidcgate.session.cookies import (
     find_cookie,
     find_labelled,
     folded,
+    named_in,
     set_cookie,
     without_cookies,
 )
@@ -172,3 +173,51 @@ def test_expire() -> None:
     """A cookie is removed with the attributes it was set with, else browsers keep it."""
     assert expire_cookie(NAME, secure=True) == "__Host-oidcgate=; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0"
     assert expire_cookie(b"oidcgate", secure=False) == "oidcgate=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
+
+
+@pytest.mark.parametrize(
+    ("name", "secure", "session", "login"),
+    [
+        ("__Host-oidcgate", True, b"__Secure-oidcgate", b"__Host-oidcgate-login-"),
+        ("__Secure-oidcgate", True, b"__Secure-oidcgate", b"__Host-oidcgate-login-"),
+        ("oidcgate", True, b"__Secure-oidcgate", b"__Host-oidcgate-login-"),
+        ("__Host-oidcgate", False, b"oidcgate", b"oidcgate-login-"),
+    ],
+)
+def test_names_for_a_whole_domain(name: str, secure: bool, session: bytes, login: bytes) -> None:
+    """The session's cookie cannot have the prefix that binds to a host; those of logins under way keep it."""
+    names = cookie_names(name, secure=secure, domain="k8s.example.com")
+    assert (names.session, names.login, names.guard) == (session, login, login.replace(b"login-", b"guard"))
+    assert names.domain == "k8s.example.com"
+    assert cookie_names(name, secure=secure).domain is None
+
+
+def test_set_and_expired_for_a_whole_domain() -> None:
+    """Domain stands in both, or a browser would keep the cookie."""
+    name = b"__Secure-oidcgate"
+    assert set_cookie(name, "abc", secure=True, domain="k8s.example.com") == (
+        "__Secure-oidcgate=abc; Path=/; Domain=k8s.example.com; HttpOnly; SameSite=Lax; Secure"
+    )
+    assert expire_cookie(name, secure=True, domain="k8s.example.com") == (
+        "__Secure-oidcgate=; Path=/; Domain=k8s.example.com; HttpOnly; SameSite=Lax; Secure; Max-Age=0"
+    )
+
+
+def test_cookies_of_both_modes_stay_here() -> None:
+    """A domain's cookie and a host's are both kept from the UI, whichever mode the gate is in."""
+    header = b"__Secure-oidcgate=x; __Host-oidcgate=y; __Host-oidcgate-login-ab=z; a=b"
+    assert without_cookies(header, own=b"__Secure-oidcgate", others=[b"__Host-oidcgate*"]) == b"a=b"
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        (b"headlamp-auth-a=x; b=y; headlamp-auth-a=z; Headlamp-Auth-C=1", [b"headlamp-auth-a", b"Headlamp-Auth-C"]),
+        (b"headlamp-auth-=x; headlamp-auth", [b"headlamp-auth-"]),
+        (b"headlamp-auth-\xff=x; headlamp-auth-a b=y; \x0bheadlamp-auth-c=z", []),
+        (b"", []),
+    ],
+)
+def test_named_in(header: bytes, found: list[bytes]) -> None:
+    """Names that fit a pattern, each once, as they came, and only such as a Set-Cookie can name."""
+    assert named_in(header, [b"headlamp-auth-*"]) == found

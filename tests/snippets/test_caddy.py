@@ -125,6 +125,13 @@ def test_where_it_listens() -> None:
     assert "\ttls /etc/ssl/site.pem /etc/ssl/site.key\n" in render(TLS)
 
 
+def test_port_80() -> None:
+    """It is left alone by a site on a port of its own, and redirects to one that has the usual port."""
+    other = replace(ONE, site="https://ui.example.com:8443", host="ui.example.com:8443", listen="0.0.0.0:8443")
+    assert "auto_https disable_redirects" in render(other)
+    assert "auto_https" not in render(ONE) + render(LOCAL)
+
+
 def test_behind_it() -> None:
     """Streams are not held back; certificates are checked as the configuration says; sockets have a spelling."""
     text = render(TLS)

@@ -65,3 +65,128 @@ def test_what_the_data_path_asks() -> None:
     assert site.restricts
     assert site_of("http://a.localhost").sends_token
     assert not site_of("http://a.localhost", access={"groups": ["a"]}).restricts
+
+
+# Several hosts.
+
+
+def table_of(*sites: dict[str, Any], **session: Any) -> SiteTable:
+    """The table of several sites; those with ``*`` have no upstream."""
+    config = parse_config(
+        {
+            "provider": {"issuer": "http://localhost:1/dex", "client_id": "gate"},
+            "session": {"store": "memory", **session},
+            "forward_auth": {"peers": ["127.0.0.1"]},
+            "sites": [
+                {"upstream": {"url": [] if "*" in site["url"] else "http://127.0.0.1:2"}, **site} for site in sites
+            ],
+        },
+        folder=Path("."),
+    )
+    providers = Providers(config)
+    return make_table(config, [make_site(config, site, providers) for site in config.sites])
+
+
+AUTH, WILD = {"url": "https://auth.example.com"}, {"url": "https://*.k8s.example.com"}
+
+
+def test_logins_end_at_the_first_host() -> None:
+    """The first site that is no wildcard."""
+    table = table_of(WILD, AUTH, {"url": "https://one.example.com"})
+    assert table.login.origin == "https://auth.example.com"
+    assert repr(table) == "<SiteTable https://*.k8s.example.com, https://auth.example.com, https://one.example.com>"
+
+
+@pytest.mark.parametrize(
+    ("authority", "origin"),
+    [
+        ("a.k8s.example.com", "https://a.k8s.example.com"),
+        ("a.k8s.example.com:443", "https://a.k8s.example.com"),
+        ("b.a.k8s.example.com", "https://b.a.k8s.example.com"),
+        ("auth.k8s.example.com", "https://auth.k8s.example.com"),
+        ("k8s.example.com", None),
+        ("xk8s.example.com", None),
+        (".k8s.example.com", None),
+        ("a..k8s.example.com", None),
+        ("-a.k8s.example.com", None),
+        ("a_b.k8s.example.com", None),
+        ("a.k8s.example.com:8443", None),
+        ("a.k8s.example.com:0443", None),
+        ("a.k8s.example.com:80", None),
+        ("a.k8s.example.com.evil.example", None),
+        ("a.k8s.example.com.", None),
+        ("A.k8s.example.com", None),  # hosts are in lower case by now
+        ("a" * 300 + ".k8s.example.com", None),
+        ("*.k8s.example.com", None),
+        ("", None),
+    ],
+)
+def test_hosts_below_a_wildcard(authority: str, origin: str | None) -> None:
+    """Every proper host below the domain, on its port; the dot is the boundary."""
+    table = table_of(AUTH, WILD)
+    for _ in range(2):  # made, then remembered
+        site = table.get(authority)
+        assert (site and site.origin) == origin
+    assert table.get(authority) is table.get(authority)
+
+
+def test_a_host_below_a_wildcard_is_a_site_of_its_own() -> None:
+    """Its origin, authority and sessions are its own; where one cookie serves all, so does the session."""
+    one, two = (table_of(AUTH, WILD).get(f"{name}.k8s.example.com") for name in ("one", "two"))
+    assert one is not None
+    assert two is not None
+    assert (one.authority, one.session_site) == ("one.k8s.example.com", "https://one.k8s.example.com")
+    assert two.session_site != one.session_site
+    assert not one.carries
+    domain = {"cookie": {"domain": "example.com"}}
+    shared = table_of(AUTH, WILD, **domain)
+    found = [shared.get(name) for name in ("one.k8s.example.com", "two.k8s.example.com", "auth.example.com")]
+    assert {site and site.session_site for site in found} == {"*.example.com"}
+    assert [site and site.scope for site in found] == [b"1.", b"1.", b"0."]
+    assert {site and site.names.session for site in found} == {b"__Secure-oidcgate"}
+
+
+def test_the_nearest_site_serves_a_host() -> None:
+    """An exact one before any wildcard, the longer domain before the shorter."""
+    deep = {"url": "https://*.dev.k8s.example.com", "identity": "none"}
+    exact = {"url": "https://a.dev.k8s.example.com", "access": {"groups": ["x"]}}
+    for sites in ((AUTH, WILD, deep, exact), (AUTH, exact, deep, WILD)):
+        table = table_of(*sites)
+        found = [table.get(name) for name in ("b.k8s.example.com", "b.dev.k8s.example.com", "a.dev.k8s.example.com")]
+        assert [site and site.config.url for site in found] == [WILD["url"], deep["url"], exact["url"]]
+        assert table.of_origin("https", "dev.k8s.example.com") is not None
+        assert table.of_origin("http", "b.k8s.example.com") is None
+
+
+def test_remembered_hosts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes up hosts fills no memory."""
+    monkeypatch.setattr("oidcgate.web.site.MOST_HOSTS", 8)
+    table = table_of(AUTH, WILD)
+    for number in range(100):
+        assert table.get(f"h{number}.k8s.example.com") is not None
+        assert len(table._below) <= 8
+
+
+def test_sites_with_another_client_log_in_apart() -> None:
+    """The login host keeps a login for each provider, with a cookie and sessions of their own kind."""
+    other = {"url": "https://two.example.com", "provider": {"client_id": "other"}}
+    table = table_of(AUTH, {"url": "https://one.example.com", "provider": {"audience": "a"}}, other)
+    two = table.get("two.example.com")
+    assert two is not None
+    assert set(table.roots) == {"", two.provider_id}
+    assert table.roots[""] is table.login
+    root = table.roots[two.provider_id]
+    assert root.origin == table.login.origin
+    assert root.client == two.client == ("http://localhost:1/dex", "other")
+    assert root.names.session == b"__Host-oidcgate-" + two.provider_id.encode()
+    assert root.names.session.startswith(table.login.names.session)  # so no such cookie reaches a UI
+    assert root.session_site != table.login.session_site
+    assert root.names.login == table.login.names.login
+
+
+def test_audiences() -> None:
+    """A site's tokens are for its cluster; without a word of it, for the gate's client."""
+    one, two = {"url": "https://one.example.com", "provider": {"audience": "a"}}, {"url": "https://two.example.com"}
+    table = table_of(AUTH, one, {**two, "provider": {"audience": "gate"}})
+    found = [table.get(name) for name in ("auth.example.com", "one.example.com", "two.example.com")]
+    assert [site and site.audience for site in found] == ["", "a", ""]

@@ -1,0 +1,278 @@
+"""What proxies ask: each in its own words, each word once, and nothing guessed (KU-05)."""
+
+import pytest
+
+from oidcgate.errors import RequestError
+from oidcgate.inbound import RawHeaders
+from oidcgate.proxy.dialects import DIALECTS, Original, dialect_of, normal_host, read_original
+
+PREFIX = "/oauth2"
+CLIENT: RawHeaders = ((b"Cookie", b"oidcgate=x"), (b"Accept", b"*/*"))
+URL_SOURCE = ["", "nginx", "haproxy"]
+FORWARDED_SOURCE = ["traefik", "caddy"]
+BY_URL: RawHeaders = ((b"X-Original-URL", b"https://one.example.com/a?b=c"), (b"X-Original-Method", b"POST"))
+BY_FORWARDED: RawHeaders = (
+    (b"X-Forwarded-Host", b"one.example.com"),
+    (b"X-Forwarded-Uri", b"/a?b=c"),
+    (b"X-Forwarded-Method", b"POST"),
+)
+
+
+def words(name: str, raw: RawHeaders, target: str = "") -> Original:
+    """What a question says; of Envoy's, the target is the question's own."""
+    dialect = DIALECTS[name]
+    asked = target or f"{PREFIX}/auth/{name}".rstrip("/")
+    found = dialect_of(asked.partition("?")[0], PREFIX)
+    assert found is not None
+    assert found[0] is dialect
+    method = "POST" if dialect.source == "path" else "GET"
+    return read_original(dialect, raw, method=method, target=asked, begin=found[1])
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/oauth2/auth", ""),
+        ("/oauth2/auth/nginx", "nginx"),
+        ("/oauth2/auth/haproxy", "haproxy"),
+        ("/oauth2/auth/traefik", "traefik"),
+        ("/oauth2/auth/caddy", "caddy"),
+        ("/oauth2/auth/envoy", "envoy"),
+        ("/oauth2/auth/envoy/", "envoy"),
+        ("/oauth2/auth/envoy/api/v1/pods", "envoy"),
+        ("/oauth2/auth/envoy//x", "envoy"),
+    ],
+)
+def test_questions(path: str, name: str) -> None:
+    """Each dialect has its path; only Envoy's goes on behind it."""
+    found = dialect_of(path, PREFIX)
+    assert found is not None
+    assert found[0].name == name
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/oauth2/auth/",
+        "/oauth2/auth//",
+        "/oauth2/auth//nginx",
+        "/oauth2/auth/nginx/",
+        "/oauth2/auth/nginx/x",
+        "/oauth2/auth/traefik/",
+        "/oauth2/auth/NGINX",
+        "/oauth2/auth/unknown",
+        "/oauth2/authx",
+        "/oauth2/auth%2fnginx",
+        "/oauth2/auth;x",
+        "/auth/nginx",
+        "/oauth2",
+        "/",
+    ],
+)
+def test_no_questions(path: str) -> None:
+    """Everything else is none, and never by guessing oauth2-proxy's."""
+    assert dialect_of(path, PREFIX) is None
+
+
+def test_statuses() -> None:
+    """oauth2-proxy says 202, all others take 200; those that pass an answer on are the ones that can redirect."""
+    assert {name: dialect.allow for name, dialect in DIALECTS.items()} == {
+        "": 202,
+        "nginx": 200,
+        "haproxy": 200,
+        "traefik": 200,
+        "caddy": 200,
+        "envoy": 200,
+    }
+    assert {name for name, dialect in DIALECTS.items() if dialect.passes_answer} == {"traefik", "caddy", "envoy"}
+
+
+@pytest.mark.parametrize("name", URL_SOURCE)
+@pytest.mark.parametrize(
+    ("url", "host", "target"),
+    [
+        (b"https://one.example.com/a?b=c", b"one.example.com", "/a?b=c"),
+        (b"http://one.example.com/", b"one.example.com", "/"),
+        (b"https://one.example.com", b"one.example.com", "/"),
+        (b"https://One.Example.COM/A", b"one.example.com", "/A"),
+        (b"https://one.example.com./a", b"one.example.com", "/a"),
+        (b"https://one.example.com.:8443/a", b"one.example.com:8443", "/a"),
+        (b"wss://one.example.com:8443/ws", b"one.example.com:8443", "/ws"),
+        (b"https://[::1]:8443/a", b"[::1]:8443", "/a"),
+        (b"https://one.example.com//a", b"one.example.com", "//a"),
+        (b"https://one.example.com/a/../b%2f?c=/d", b"one.example.com", "/a/../b%2f?c=/d"),
+    ],
+)
+def test_by_url(name: str, url: bytes, host: bytes, target: str) -> None:
+    """X-Original-URL has host and target, X-Original-Method the method; the target is not tidied up."""
+    raw = ((b"Host", b"gate"), (b"X-Original-URL", url), (b"X-Original-Method", b"PUT"), *CLIENT)
+    assert words(name, raw) == Original("PUT", target, ((b"Host", host), *CLIENT))
+
+
+@pytest.mark.parametrize("name", FORWARDED_SOURCE)
+def test_by_forwarded(name: str) -> None:
+    """X-Forwarded-Host, -Uri and -Method."""
+    raw = ((b"Host", b"gate"), *BY_FORWARDED, (b"X-Forwarded-Proto", b"https"), *CLIENT)
+    assert words(name, raw) == Original("POST", "/a?b=c", ((b"Host", b"one.example.com"), *CLIENT))
+
+
+@pytest.mark.parametrize(
+    ("tail", "target"),
+    [("", "/"), ("/", "/"), ("/a?b=c", "/a?b=c"), ("//a", "//a"), ("/a/..%2f", "/a/..%2f"), ("?b", "?b")],
+)
+def test_by_path(tail: str, target: str) -> None:
+    """Envoy asks with the original's own method, Host and path, behind the prefix."""
+    raw = ((b"host", b"One.example.com"), (b"x-envoy-internal", b"true"), (b"content-length", b"0"), *CLIENT)
+    original = words("envoy", raw, f"/oauth2/auth/envoy{tail}")
+    assert original == Original("POST", target, ((b"Host", b"one.example.com"), *CLIENT))
+
+
+@pytest.mark.parametrize("name", [*URL_SOURCE, *FORWARDED_SOURCE])
+def test_the_questions_query_says_nothing(name: str) -> None:
+    """Caddy appends the client's to the question's address; what is asked about stands in the words."""
+    raw = BY_URL if name in URL_SOURCE else BY_FORWARDED
+    assert words(name, raw, f"{PREFIX}/auth/{name}".rstrip("/") + "?b=/admin").target == "/a?b=c"
+
+
+REQUIRED = [
+    *((name, word) for name in URL_SOURCE for word in (b"X-Original-URL", b"X-Original-Method")),
+    *((name, word) for name in FORWARDED_SOURCE for word, _ in BY_FORWARDED),
+    ("envoy", b"Host"),
+]
+
+
+def full(name: str) -> RawHeaders:
+    """All words of a dialect."""
+    return {"url": BY_URL, "forwarded": BY_FORWARDED, "path": ((b"Host", b"one.example.com"),)}[DIALECTS[name].source]
+
+
+@pytest.mark.parametrize(("name", "word"), REQUIRED)
+def test_each_word_exactly_once(name: str, word: bytes) -> None:
+    """A word that is missing, there twice, or beside another spelling of itself is refused; the message names it."""
+    given = full(name)
+    value = dict(given)[word]
+    others = [
+        (*given, (word, value)),
+        (*given, (word.lower(), b"other")),
+        ((word.replace(b"-", b"_"), value), *given),
+        (*given, (word.replace(b"-", b"."), value)),
+        (*given, (word.replace(b"-", b"--"), value)),
+        (*given, (word.replace(b"-", b"-_-").upper(), value)),
+        tuple(pair for pair in given if pair[0] != word),
+        tuple((b"_".join(n.split(b"-")), v) if n == word else (n, v) for n, v in given),
+    ]
+    if word == b"Host":  # it has one spelling only
+        others = [others[0], others[1], others[6]]
+    for raw in others:
+        with pytest.raises(RequestError, match=word.decode().lower()):
+            words(name, raw)
+    assert words(name, tuple((n.swapcase(), v) for n, v in given)) == words(name, given)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        b"",
+        b"/a",
+        b"//one.example.com/a",
+        b"one.example.com/a",
+        b"ftp://one.example.com/a",
+        b"https:/one.example.com/a",
+        b"https:///a",
+        b"https://user@one.example.com/a",
+        b"https://user:x@one.example.com/a",
+        b"https://one.example.com/a#b",
+        b"https://one.example.com#b",
+        b"https://one.example.com?b",
+        b"https://one.example.com\\a",
+        b"https://one.example.com/a\\b",
+        b"https://one.example.com,evil.example/a",
+        b"https://one.example.com /a",
+        b"https://one.example.com..:80/a",
+        b"https://one_example.com/a",
+        b"https://-one.example.com/a",
+        b"https://one.example.com:/a",
+        b"https://one.example.com:123456/a",
+        b"https://one.example.com:80:80/a",
+        b"https://%6fne.example.com/a",
+        "https://\u00f6ne.example.com/a".encode(),
+        b"HTTPS://one.example.com/a",
+    ],
+)
+def test_malformed_urls(url: bytes) -> None:
+    """What could be read in two ways is refused."""
+    with pytest.raises(RequestError):
+        words("nginx", ((b"X-Original-URL", url), (b"X-Original-Method", b"GET")))
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        (b"A.Example.com", b"a.example.com"),
+        (b"a.", b"a"),
+        (b"a.:1", b"a:1"),
+        (b"[::1]", b"[::1]"),
+        (b"1.2.3.4", b"1.2.3.4"),
+    ],
+)
+def test_hosts(host: bytes, expected: bytes) -> None:
+    """In lower case, without the dot that may end them (Authelia CVE-2026-48794)."""
+    assert normal_host(host) == expected
+
+
+@pytest.mark.parametrize(
+    "host", [b"", b".", b"a b", b"a_b", b"a/b", b"a@b", b"a..", b"a:", b"a:x", b"a,b", b"[a", b"\xff"]
+)
+def test_no_hosts(host: bytes) -> None:
+    """Anything that is no host name is refused, from each peer that says one."""
+    with pytest.raises(RequestError):
+        normal_host(host)
+    with pytest.raises(RequestError):
+        words("traefik", tuple((n, host if n == b"X-Forwarded-Host" else v) for n, v in BY_FORWARDED))
+    with pytest.raises(RequestError):
+        words("envoy", ((b"Host", host),))
+
+
+def test_what_is_the_clients() -> None:
+    """The peer's own headers do not pass for the client's; everything else does, order and spelling included."""
+    peers = [
+        b"X-Original-URI",
+        b"X-Forwarded-For",
+        b"X-Forwarded-Proto",
+        b"X-Forwarded-Port",
+        b"X-Forwarded-Server",
+        b"X-Forwarded-Prefix",
+        b"Forwarded",
+        b"X-Real-IP",
+        b"X-Request-ID",
+        b"X-Sent-From",
+        b"X-Auth-Request-Redirect",
+        b"X-Scheme",
+        b"X-Envoy-Expected-Rq-Timeout-Ms",
+        b"Connection",
+        b"Upgrade",
+        b"Keep-Alive",
+        b"TE",
+        b"Expect",
+        b"Content-Length",
+        b"Transfer-Encoding",
+        b"Host",
+    ]
+    client = (
+        (b"COOKIE", b"a=b"),
+        (b"Origin", b"https://one.example.com"),
+        (b"Sec-Fetch-Site", b"none"),
+        (b"X-Mine", b"1"),
+    )
+    raw = (*((name, b"1") for name in peers), *BY_URL[1:], *client, (b"x-original-url", BY_URL[0][1]))
+    assert words("nginx", raw).headers == ((b"Host", b"one.example.com"), *client)
+
+
+@pytest.mark.parametrize("name", list(DIALECTS))
+def test_a_websockets_handshake(name: str) -> None:
+    """It is known by its key, since peers drop Connection and Upgrade; the client's own say nothing."""
+    key = ((b"sec-websocket-KEY", b"AAAAAAAAAAAAAAAAAAAAAA=="), (b"Sec-WebSocket-Version", b"13"))
+    headers = words(name, (*full(name), *key)).headers
+    assert headers[1:] == ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), *key)
+    plain = words(name, (*full(name), (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))).headers
+    assert plain == ((b"Host", b"one.example.com"),)
