@@ -28,19 +28,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--print", action="store_true", dest="show", help="show the effective configuration")
     check.add_argument("--schema", action="store_true", help="print a JSON Schema for editors")
 
-    explained = commands.add_parser("explain", help="say what would become of a request, and why")
-    explained.add_argument("--config", type=Path, required=True, metavar="FILE")
-    explained.add_argument("--url", required=True, help="its address, as in the browser")
-    explained.add_argument("--method", type=str.upper, default="GET")
-    explained.add_argument("--user", metavar="EMAIL", help="who is signed in, by a verified address")
-    explained.add_argument("--subject", metavar="SUB", help="and by the token's sub")
-    explained.add_argument("--group", nargs="+", action="extend", default=[], metavar="NAME", help="and their groups")
-    explained.add_argument("--nobody", action="store_true", help="nobody is signed in, as when nobody is described")
-    way = explained.add_mutually_exclusive_group()
-    way.add_argument("--script", action="store_true", help="a page's script asks, in place of a person's click")
-    way.add_argument("--websocket", action="store_true", help="a page opens a websocket")
-    explained.add_argument("--from", dest="origin", metavar="ORIGIN", help="the origin of the page that it comes from")
-    explained.add_argument("--json", action="store_true", help="print an object for programs")
+    add_explain(commands)
 
     snippet = commands.add_parser("snippet", help="print the configuration of the proxy that asks the gate")
     snippet.add_argument("proxy", choices=sorted(PROXIES))
@@ -72,6 +60,23 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--client-id", default="oidcgate", metavar="ID")
     demo.add_argument("--client-secret-file", type=Path, metavar="FILE")
     return top
+
+
+def add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The options of ``explain``."""
+    explained = commands.add_parser("explain", help="say what would become of a request, and why")
+    explained.add_argument("--config", type=Path, required=True, metavar="FILE")
+    explained.add_argument("--url", required=True, help="its address, as in the browser")
+    explained.add_argument("--method", type=str.upper, default="GET")
+    explained.add_argument("--user", metavar="EMAIL", help="who is signed in, by a verified address")
+    explained.add_argument("--subject", metavar="SUB", help="and by the token's sub")
+    explained.add_argument("--group", nargs="+", action="extend", default=[], metavar="NAME", help="and their groups")
+    explained.add_argument("--nobody", action="store_true", help="nobody is signed in, as when nobody is described")
+    way = explained.add_mutually_exclusive_group()
+    way.add_argument("--script", action="store_true", help="a page's script asks, in place of a person's click")
+    way.add_argument("--websocket", action="store_true", help="a page opens a websocket")
+    explained.add_argument("--from", dest="origin", metavar="ORIGIN", help="the origin of the page that it comes from")
+    explained.add_argument("--json", action="store_true", help="print an object for programs")
 
 
 def demo_port(text: str) -> int:

@@ -5,7 +5,7 @@ Pure. Rules of this file:
 - The original method, host and target are taken only from what that very peer overwrites, and each exactly once; a
   word that is missing, there twice or malformed is refused, never guessed (KU-05).
 - What is left of the headers is the client's own block, as it would have come to us: it is judged by the same code.
-- A query in the question itself says nothing: Caddy appends the client's.
+- A query in the question itself grants nothing: Caddy appends the client's.
 
 Sources: nginx ngx_http_auth_request_module; Traefik ForwardAuth; Caddy forward_auth; Envoy ext_authz (HTTP service).
 """
@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+from urllib.parse import parse_qsl
 
 from oidcgate.errors import RequestError
 from oidcgate.inbound import FOLD, RawHeaders
@@ -62,6 +63,7 @@ OF_THE_PEER = re.compile(
     rb"|x-request-id|x-sent-from|x-auth-request-redirect|x-scheme|x-envoy-.*"
     rb"|host|connection|upgrade|keep-alive|te|expect|content-length|transfer-encoding"
 )
+RESTRICTIONS = ("allowed_groups", "allowed_emails", "allowed_email_domains")  # oauth2-proxy's, each of them to be met
 KEY = b"sec-websocket-key"
 WORDS = frozenset(
     {
@@ -128,6 +130,21 @@ def read_original(dialect: Dialect, raw: RawHeaders, *, method: str, target: str
         case "path":
             host, original = _word(words, b"host"), target[len(begin) :].encode("ascii", "replace") or b"/"
     return Original(method, original.decode("ascii", "replace"), ((b"Host", normal_host(host)), *client))
+
+
+def restrictions(dialect: Dialect, target: str) -> dict[str, tuple[str, ...]]:
+    """
+    Further conditions in the query of oauth2-proxy's endpoint: ``allowed_groups`` and the like, by name.
+
+    They can only take away, so it does not matter who wrote them; every other dialect's query is not even read.
+    """
+    if dialect.name:
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in parse_qsl(target.partition("?")[2], keep_blank_values=True):
+        if name in RESTRICTIONS:
+            found[name] = (*found.get(name, ()), *(part.strip() for part in value.split(",")))
+    return found
 
 
 def normal_host(host: bytes) -> bytes:

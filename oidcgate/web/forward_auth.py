@@ -9,17 +9,18 @@ Edge: aiohttp responses. Rules of this file:
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from aiohttp import web
 
+from oidcgate.config.model import Access
 from oidcgate.errors import OidcgateError, ProviderError, RequestError, StoreUnavailable
 from oidcgate.inbound import check_request_line
 from oidcgate.net.downstream import Downstream
 from oidcgate.policy import Allow, Crossing, Decision, Forbidden, Login, Unauthorized, admits, readings
-from oidcgate.proxy.dialects import Dialect, dialect_of, read_original
+from oidcgate.proxy.dialects import Dialect, dialect_of, read_original, restrictions
 from oidcgate.proxy.forwarded import Network, is_trusted
 from oidcgate.web import answers, texts
 from oidcgate.web.facts import Inbound
@@ -35,6 +36,16 @@ log = logging.getLogger("oidcgate.forward_auth")
 
 HTTP11 = (1, 1)
 INGRESS = b"nginx-ingress-controller"  # what ingress-nginx sends as X-Sent-From
+
+
+def meets(conditions: Mapping[str, Sequence[str]], live: Live | None) -> bool:
+    """Whether a person meets every condition of a question; nobody meets none."""
+    for name, values in conditions.items():
+        field = name.removeprefix("allowed_")
+        wanted = tuple(value.removeprefix("*") if value.startswith("*.") else value for value in values if value)
+        if not wanted or live is None or not admits(Access.model_validate({field: wanted}), live.claims):
+            return False
+    return True
 
 
 class ForwardAuth:
@@ -119,6 +130,8 @@ class ForwardAuth:
             if self._gate.is_own(inbound.path):
                 return self._refusing(dialect, inbound, Forbidden(texts.OWN_PATH))
             decision = self._gate.decide(inbound)
+            if isinstance(decision, Allow) and not meets(restrictions(dialect, inbound.request.raw_path), inbound.live):
+                decision = Forbidden(answers.NOT_ADMITTED)
             if isinstance(decision, Allow):
                 if inbound.live is not None:
                     inbound.live.check_usable()
@@ -225,6 +238,8 @@ class ForwardAuth:
         facts = self._gate.facts.gather(request.raw_headers, HTTP11)
         inbound = Inbound(request, downstream, facts, "GET", "/", "/", sequence, began)
         status = await self._status_for_stranger(inbound)
+        if status == 0 and not meets(restrictions(dialect, request.raw_path), inbound.live):
+            status = 403
         self._gate.logged(inbound, status or dialect.allow, 0)
         if status == 0:
             return self._bare(web.Response(status=dialect.allow))

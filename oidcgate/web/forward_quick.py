@@ -54,8 +54,11 @@ class QuickAuth:
         is_peer = self._peers.get(address)
         if is_peer is None:
             is_peer = self._remember_peer(address)
-        found = dialect_of(message.path.partition("?")[0], self._prefix) if is_peer else None
-        return found is not None and self._answer(downstream, message, *found)
+        path, _, query = message.path.partition("?")
+        found = dialect_of(path, self._prefix) if is_peer else None
+        if found is None or (query and not found[0].name):  # its query may hold further conditions
+            return False
+        return self._answer(downstream, message, *found)
 
     def _remember_peer(self, address: str) -> bool:
         if len(self._peers) >= MOST_PEERS:

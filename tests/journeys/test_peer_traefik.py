@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
 from oidcgate.snippets.traefik import render
@@ -52,8 +53,13 @@ async def asking(**options: Any) -> AsyncIterator[Peer]:
 
 async def routed(peer: Peer) -> None:
     """Traefik listens before it has read its routes; wait until it has them."""
-    async with asyncio.timeout(LIMIT):
-        while (await Jar().send("GET", f"{peer.site}/", NAVIGATION)).status == 404:
+    scheme, host = peer.site.split("://")
+    url = f"{scheme}://127.0.0.1:{peer.port}/"
+    async with asyncio.timeout(LIMIT), aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(url, headers={"Host": host}, ssl=False, allow_redirects=False) as reply:
+                if reply.status != 404:
+                    return
             await asyncio.sleep(0.02)
 
 
