@@ -166,7 +166,7 @@ def _identity(work: Work) -> None:
 
 CARRIED = (
     "the proxy that asks must send X-Original-URL and X-Original-Method; `oidcgate snippet` prints its part",
-    "?allowed_groups=, ?allowed_emails= and ?allowed_email_domains= in an auth-url keep nobody out; use sites[].access",
+    "?allowed_groups= and the like in an auth-url hold at /oauth2/auth alone; with another dialect use sites[].access",
 )
 
 
