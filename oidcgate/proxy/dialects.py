@@ -33,19 +33,21 @@ class Dialect:
             line behind the prefix.
         allow: the status that it takes for a yes.
         passes_answer: whether the client gets a refusing answer as it is, with its redirect and body.
+        strips_prefixes: whether the peer can drop the client's headers by how their names begin.
     """
 
     name: str
     source: Source
     allow: int = 200
     passes_answer: bool = False
+    strips_prefixes: bool = True
 
 
 DIALECTS = {
     dialect.name: dialect
     for dialect in (
-        Dialect("", "url", allow=202),
-        Dialect("nginx", "url"),
+        Dialect("", "url", allow=202, strips_prefixes=False),
+        Dialect("nginx", "url", strips_prefixes=False),
         Dialect("haproxy", "url"),
         Dialect("traefik", "forwarded", passes_answer=True),
         Dialect("caddy", "forwarded", passes_answer=True),
@@ -75,6 +77,9 @@ WORDS = frozenset(
         b"x-forwarded-uri",
     }
 )
+# Where a proxy routes by the cleaned path and forwards the raw one, a client could ask in that proxy's name.
+CLIMBS = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){2}(?:[/\\;]|%2f|%5c|%3b|$)", re.IGNORECASE)
+IMPERSONATES = re.compile(rb"(?:impersonate|x[_.-]+remote)[_.-]", re.IGNORECASE)
 UPGRADE = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
 
 
@@ -129,6 +134,10 @@ def read_original(dialect: Dialect, raw: RawHeaders, *, method: str, target: str
             method = _word(words, b"x-forwarded-method").decode("ascii", "replace")
         case "path":
             host, original = _word(words, b"host"), target[len(begin) :].encode("ascii", "replace") or b"/"
+            if CLIMBS.search(original.partition(b"?")[0]):
+                raise RequestError("The original path climbs out of the question.")
+    if not dialect.strips_prefixes and any(IMPERSONATES.match(name) for name, _ in client):
+        raise RequestError("This request carries headers that claim to be somebody.")
     return Original(method, original.decode("ascii", "replace"), ((b"Host", normal_host(host)), *client))
 
 

@@ -59,6 +59,7 @@ http:
     ui:
       entryPoints: [site]
       rule: <rule>
+      <priority>
       middlewares: [oidcgate]
       service: ui
       <tls>
@@ -146,6 +147,7 @@ def render(plan: Plan) -> str:
         listen=json.dumps(plan.listen),
         own_routers=_own_routers(plan, tls),
         rule=yaml_text(rule),
+        priority=priority(plan),
         rule_websocket=yaml_text(f"{rule} && {websocket_rule()}"),
         tls=tls,
         forward_auth=forward_auth(plan, gate_url(plan)),
@@ -203,6 +205,11 @@ def host_rule(plan: Plan) -> str:
     if not plan.is_wildcard:
         return f"Host(`{host}`)"
     return f"HostRegexp(`^[a-z0-9.-]+{re.escape(host.removeprefix('*'))}$`)"
+
+
+def priority(plan: Plan) -> list[str]:
+    """A wildcard comes last: else Traefik prefers it, being long, to the login's own host."""
+    return ["priority: 1 # after every host that has a route of its own"] if plan.is_wildcard else []
 
 
 def websocket_rule() -> str:

@@ -41,6 +41,7 @@ spec:
   routes:
     - kind: Rule
       match: <rule>
+      <priority>
       middlewares: [{name: oidcgate}]
       services:
         - name: <ui_name>
@@ -119,6 +120,7 @@ def render(plan: Plan) -> str:
         forward_auth=traefik.forward_auth(plan, f"http://{gate.name}.{gate.namespace}.svc:{gate.port}"),
         nobody=_nobody(plan, gate, ui),
         rule=yaml_text(rule),
+        priority=traefik.priority(plan),
         ui_name=ui.name,
         ui_port=str(ui.port),
         ui_scheme=_scheme(plan),

@@ -23,7 +23,6 @@ LOADED = tuple(f"{MODULE_FOLDER}/{name}" for name in MODULES)
 VERSION = "1.15.1"  # whose defaults are rendered
 LIMITS = {
     "API 401": "403: it would redirect 401",
-    "prefixes": "not Impersonate-Extra-*",
     "cookie kept back": "not by annotations",
 }
 

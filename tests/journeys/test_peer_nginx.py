@@ -26,7 +26,7 @@ async def asking(**options: Any) -> AsyncIterator[Peer]:
     """nginx before the UI, and the gate that it asks."""
     async with AskedStack(**options) as stack:
         async with nginx.running(render(stack.plan()), port=stack.peer_port):
-            yield Peer("nginx", stack, {"prefixes": "not Impersonate-Extra-*"})
+            yield Peer("nginx", stack)
 
 
 async def test_everything_works_through_nginx() -> None:

@@ -5,7 +5,7 @@ import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,9 +57,10 @@ async def routed(peer: Peer) -> None:
     url = f"{scheme}://127.0.0.1:{peer.port}/"
     async with asyncio.timeout(LIMIT), aiohttp.ClientSession() as session:
         while True:
-            async with session.get(url, headers={"Host": host}, ssl=False, allow_redirects=False) as reply:
-                if reply.status != 404:
-                    return
+            with suppress(aiohttp.ClientConnectionError):  # it knows no certificate yet
+                async with session.get(url, headers={"Host": host}, ssl=False, allow_redirects=False) as reply:
+                    if reply.status != 404:
+                        return
             await asyncio.sleep(0.02)
 
 

@@ -36,11 +36,6 @@ TOKEN = "eyJ"  # how every JSON Web Token begins
 # Names that say who somebody is, or where a request came from: to the UI, or to the gate.
 FORGED = (
     "Authorization",
-    "Impersonate-User",
-    "Impersonate-Group",
-    "Impersonate-Uid",
-    "X-Remote-User",
-    "X-Remote-Group",
     "X-Auth-Request-User",
     "X-Auth-Request-Email",
     "X-Auth-Request-Groups",
@@ -63,6 +58,8 @@ MISLEADING = {
     "X-Auth-Request-Redirect": "/mallory",
 }
 # The same names as a forgiving server behind the peer may read them.
+# Who it acts for: a peer drops these, or the gate refuses the request.
+ACTING = ("Impersonate-User", "Impersonate-Group", "Impersonate-Uid", "X-Remote-User", "X-Remote-Group")
 ALIASES = ("Impersonate_User", "X_Remote_User", "X_Forwarded_User", "X_Auth_Request_User", "X.Forwarded.User")
 PREFIXED = ("Impersonate-Extra-Scopes", "X-Remote-Extra-Scopes")
 # Ways to write the question's address that some proxy reads as another.
@@ -277,6 +274,7 @@ async def forged_headers(peer: Peer) -> None:
     bearers = [value for name, value in headers if name == "authorization"]
     assert len(bearers) == 1, f"{len(bearers)} Authorization lines"
     assert bearers[0].startswith(f"Bearer {TOKEN}"), "not the gate's Authorization"
+    await are_dropped(peer, ACTING)
     told = dict(headers)
     assert told.get("x-auth-request-email") == "alice@example.com", told.get("x-auth-request-email")
     assert told.get("x-forwarded-email") == "alice@example.com", told.get("x-forwarded-email")

@@ -114,10 +114,12 @@ def test_closed_paths(path: str, is_closed: bool) -> None:
 
 
 def test_hosts() -> None:
-    """One host without its port, or every host below a domain."""
+    """One host without its port, or every host below a domain, after those that have routes of their own."""
     assert dynamic(LOCAL)["routers"]["ui"]["rule"] == "Host(`ui.localhost`)"
     rule = dynamic(WILD)["routers"]["ui"]["rule"]
     assert rule == r"HostRegexp(`^[a-z0-9.-]+\.k8s\.example\.com$`)"
+    assert dynamic(WILD)["routers"]["ui"]["priority"] == 1
+    assert "priority" not in dynamic(ONE)["routers"]["ui"]
 
 
 def test_tokens_in_subprotocols() -> None:

@@ -55,6 +55,11 @@ def test_the_ui() -> None:
     assert service["responseForwarding"] == {"flushInterval": "-1ms"}
 
 
+def test_a_wildcard_comes_last() -> None:
+    """The login's own host has a shorter rule, which Traefik would put behind it."""
+    assert resources(WILD)["IngressRoute", "ui", "k8s-example-com"]["routes"][0]["priority"] == 1
+
+
 def test_own_paths() -> None:
     """The login is reached through the UI's host, the question is not; with a shared cookie neither is."""
     closed, own = resources(CLUSTER)["IngressRoute", "login", "ui-example-com-oidcgate"]["routes"]
