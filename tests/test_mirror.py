@@ -17,6 +17,8 @@ ELSEWHERE = {
     "web/texts.py": "data; tests/journeys/test_pages.py looks at every page",
     "web/machine.py": "tests/web/test_server.py",
     "web/opening.py": "tests/web/test_server.py",
+    "web/grantrecords.py": "tests/web/test_grants.py",
+    "web/renewal.py": "tests/web/test_grants.py",
     "web/sharedgrant.py": "tests/web/test_grants.py",
     "web/live.py": "tests/web/test_sessions.py",
 }

@@ -286,8 +286,8 @@ async def test_an_attackers_wish_makes_a_victim_sign_in(central: Central) -> Non
     attacker, victim = Browser(), Browser()
     url = await walk_to(attacker, central.of("one") + "/", "/oauth2/start?for=")
     ticket = await walk_to(victim, url, "/oauth2/ticket")
-    refused(await follow(attacker, ticket))
     refused(await follow(victim, ticket))
+    refused(await follow(attacker, ticket))
     assert sessions(central) == {central.url}
     assert not await is_in(attacker, central, "auth")
 

@@ -23,7 +23,7 @@ from oidcgate.session.lifecycle import Limits
 from oidcgate.session.seal import KeyRing
 from oidcgate.session.store import Stored
 from oidcgate.stores.memory import MemoryStore
-from oidcgate.web import grants as grants_module
+from oidcgate.web import renewal as renewal_module
 from oidcgate.web.grants import Grants, SharedGrant
 from oidcgate.web.lease import Lease
 from oidcgate.web.providers import Providers
@@ -67,7 +67,7 @@ def the_grant(stack: Stack) -> SharedGrant:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for another process's result without a pause."""
-    monkeypatch.setattr(grants_module, "LEASE_POLL", 0.001)
+    monkeypatch.setattr(renewal_module, "LEASE_POLL", 0.001)
 
 
 @pytest.fixture
@@ -1073,7 +1073,7 @@ async def test_those_who_wait_for_a_failure_do_not_repeat_it(clusters: Clusters)
     outcomes = await asyncio.gather(
         *(clusters.grants.wait_for_renewal(shared) for shared in (a, b)), return_exceptions=True
     )
-    assert [type(outcome) for outcome in outcomes] == [ProviderUnreachable, grants_module.Paused]
+    assert [type(outcome) for outcome in outcomes] == [ProviderUnreachable, renewal_module.Paused]
     assert clusters.calls == 2
 
 

@@ -22,7 +22,7 @@ from oidcgate.web.opening import open_store
 from oidcgate.web.server import GateServer
 from tests.support.browser import NAVIGATION, SCRIPT, Browser, query
 from tests.support.raw import connect, request
-from tests.support.stack import CLIENT, SECRET, Stack
+from tests.support.stack import SECRET, Stack
 from tests.web.steps import ask, come_back, consent, gate_of, lives, quick_stack
 from tests.web.test_sessions import closed_with, open_websocket
 
