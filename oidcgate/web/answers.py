@@ -105,7 +105,8 @@ def elsewhere(inbound: "Inbound", prefix: str, request_id: str) -> web.Response:
     if inbound.path == "/" and inbound.navigates:
         return finished(inbound, redirect(f"{inbound.facts.site.origin}{prefix}/"))
     if inbound.navigates:
-        return finished(inbound, Page(heading, sentence, note=note(request_id)).response(421))
+        actions = [Action(texts.HOME[0], f"{prefix}/", quiet=True)]
+        return finished(inbound, Page(heading, sentence, actions=actions, note=note(request_id)).response(421))
     return finished(inbound, json_response(421, {"error": "misdirected", "message": sentence, "request": request_id}))
 
 

@@ -1,8 +1,8 @@
 """
 Token sets in this process: adopted from logins, joined by sessions, given back with the last one.
 
-Edge by its stores and providers. How they are kept is in ``grantrecords``, how they are renewed in ``renewal``. No token
-is ever sent that is for more than its own audience.
+Edge by its stores and providers. How they are kept is in ``grantrecords``, how they are renewed in ``renewal``.
+No token is ever sent that is for more than its own audience.
 """
 
 import asyncio

@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from oidcgate.session.csrf import is_genuine, masked
+from oidcgate.session.session import Session
 from oidcgate.web import texts
 from oidcgate.web.facts import Inbound
 from oidcgate.web.live import Live
@@ -45,6 +46,7 @@ def as_json(listed: Listed) -> dict[str, Any]:
     session, claims = listed.session, listed.claims
     return {
         "session": session_name(session.key),
+        "browser": session_name(session.browser),
         "subject": claims.subject,
         "email": claims.email,
         "groups": list(claims.groups),
@@ -56,6 +58,14 @@ def as_json(listed: Listed) -> dict[str, Any]:
         "ends": int(session.ends),
         "open": [{"kind": s.kind, "path": s.path, "since": int(s.since)} for s in listed.streams],
     }
+
+
+def by_browser(found: Sequence[Listed]) -> list[list[Listed]]:
+    """Sessions that one browser has on several hosts, together; in the order in which they come."""
+    browsers: dict[str, list[Listed]] = {}
+    for one in found:
+        browsers.setdefault(one.session.browser, []).append(one)
+    return list(browsers.values())
 
 
 class SessionPage:
@@ -101,9 +111,10 @@ class SessionPage:
         if claims.groups:
             facts.append(("Groups", ", ".join(claims.groups)))
         facts.append(("This session ends in", span(live.session.ends - now)))
-        rows = "".join(self._row(one, live, token, everybody=everybody) for one in found)
+        browsers = by_browser(found)
+        rows = "".join(self._row(together, live, token, everybody=everybody) for together in browsers)
         actions = [Action(texts.OPEN, "/"), Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", quiet=True)]
-        others = [one for one in found if one.session.key != live.session.key]
+        others = [together for together in browsers if together[0].session.browser != live.session.browser]
         if others and not everybody:
             fields = (("csrf", token), ("end", "others"))
             actions.append(Action(texts.END_OTHERS, f"{self._prefix}/session", quiet=True, fields=fields))
@@ -119,20 +130,24 @@ class SessionPage:
             + f'<div class="actions">{"".join(action.html() for action in actions)}</div>'
         )
 
-    def _row(self, listed: Listed, live: Live, token: str, *, everybody: bool) -> str:
-        session, now = listed.session, self._clock()
-        mine = session.key == live.session.key
+    def _row(self, together: Sequence[Listed], live: Live, token: str, *, everybody: bool) -> str:
+        listed, now = together[-1], self._clock()
+        session = listed.session
+        mine = session.browser == live.session.browser
         title = "This browser" if mine else short_agent(session.agent)
         who = f"{listed.claims.email or listed.claims.subject} · " if everybody else ""
-        times = f"signed in {span(now - session.started)} ago · seen {span(now - session.seen)} ago"
-        details = f"{who}{session.address} · {times}"
+        began, seen = min(one.session.started for one in together), max(one.session.seen for one in together)
+        times = f"signed in {span(now - began)} ago · seen {span(now - seen)} ago"
+        where = f" · {', '.join(sorted(_host(one.session) for one in together))}" if len(together) > 1 else ""
+        details = f"{who}{session.address} · {times}{where}"
         streams = "".join(
             f"<li>{escape(stream.kind)} {escape(stream.path)}, open for {escape(span(now - stream.since))}</li>"
-            for stream in listed.streams
+            for one in together
+            for stream in one.streams
         )
         button = ""
         if not mine:
-            fields = (("csrf", token), ("end", session_name(session.key)))
+            fields = (("csrf", token), ("end", session_name(session.browser)))
             button = Action(texts.END, f"{self._prefix}/session", quiet=True, fields=fields).html()
         return (
             f"<li><div><strong>{escape(title)}</strong><span>{escape(details)}</span>"
@@ -150,31 +165,40 @@ class SessionPage:
         wanted = fields.get("end", "")
         if wanted == "others":
             for one in own:
-                if one.session.key != live.session.key:
+                if one.session.browser != live.session.browser:
                     await self._sessions.end_key(one.session.key, ENDED_BY_OWNER)
         else:
             await self._end_one(live, own, wanted)
         return redirect(f"{inbound.facts.site.origin}{self._prefix}/session", status=303)
 
     async def _end_one(self, live: Live, own: Sequence[Listed], name: str) -> None:
-        for one in own:
-            if session_name(one.session.key) == name:
-                await self._sessions.end_key(one.session.key, ENDED_BY_OWNER)
-                return
-        if self.is_admin(live):
+        together = [one for one in own if name in (session_name(one.session.browser), session_name(one.session.key))]
+        for one in together:
+            await self._sessions.end_key(one.session.key, ENDED_BY_OWNER)
+        if not together and self.is_admin(live):
             await self.end_by_name(name)
 
     async def end_by_name(self, name: str) -> bool:
         """
-        End anybody's session; whether there was one.
+        End anybody's session, and with a browser's first one those that it has on further hosts; whether there was one.
 
         Raises:
             StoreUnavailable: nobody can tell.
         """
         if len(name) != NAME_LENGTH:
             return False
-        keys = await self._sessions.keys_by_name(name)
-        return any([await self._sessions.end_key(key, ENDED_BY_ADMIN) for key in keys])
+        ended = False
+        for key in await self._sessions.keys_by_name(name):
+            session = await self._sessions.read(key)
+            together = [] if session is None or session.root else await self._sessions.keys_of_browser(session)
+            for each in {key, *together}:
+                ended = await self._sessions.end_key(each, ENDED_BY_ADMIN) or ended
+        return ended
+
+
+def _host(session: Session) -> str:
+    """Where a session is used, for people."""
+    return session.site.partition("#")[0].rpartition("/")[2]
 
 
 BROWSERS = ("Firefox", "Edg", "OPR", "Chrome", "Safari", "curl")

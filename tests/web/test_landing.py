@@ -151,7 +151,7 @@ async def test_a_host_below_a_wildcard_appears_after_a_visit(central: Central) -
         assert reply.status == 200
     gate_of(central).visits.note(lives(central)[0].session.grant_key, "http://gone.example.com")
     found = rows(await open_landing(central, browser, "?rd=/x"))
-    assert list(found)[0] == central.host_of("fresh")
+    assert next(iter(found)) == central.host_of("fresh")
     said, link = found[central.host_of("fresh")]
     assert (said, link) == (texts.LAST_USED.format("less than a minute"), central.of("fresh") + "/x")
     assert len(found) == 3
@@ -197,15 +197,23 @@ async def test_a_ui_that_accepts_nothing_in_time(central: Central, monkeypatch: 
     assert await Health().of(site) is False
 
 
-async def test_many_looks_make_no_connections(central: Central) -> None:
-    """A look takes a connection from the pool, and puts it back."""
+async def test_a_look_counts_for_a_while(central: Central, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many people look at the page, the UI is dialled once in ten seconds; the connection is kept for use."""
     site = next(site for site in gate_of(central).sites if site.carries)
     clock, pool = Clock(), site.pools.pools[0]
-    health = Health(clock=clock)
-    for _ in range(5):
-        clock.ahead += KNOWN_FOR
-        assert await health.of(site) is True
-    assert len(pool.idle) <= 2
+    health, dial, dialled = Health(clock=clock), site.pools.connect, []
+
+    async def connect(pool: Any) -> Any:
+        dialled.append(pool)
+        return await dial(pool)
+
+    monkeypatch.setattr(site.pools, "connect", connect)
+    assert [await health.of(site) for _ in range(5)] == [True] * 5
+    assert dialled == [pool]
+    assert len(pool.idle) == 1
+    clock.ahead += KNOWN_FOR
+    assert await health.of(site) is True
+    assert len(dialled) == 2
 
 
 async def test_everything_is_escaped(central: Central) -> None:

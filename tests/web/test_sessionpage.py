@@ -8,13 +8,16 @@ from urllib.parse import urlencode
 import pytest
 
 from oidcgate.demo.issuer import DEMO_PEOPLE
+from oidcgate.session.session import Session
 from oidcgate.web import texts
 from oidcgate.web.live import Live
+from oidcgate.web.register import Listed
 from oidcgate.web.sessionpage import (
     ENDED_BY_ADMIN,
     ENDED_BY_OWNER,
     NAME_LENGTH,
     as_json,
+    by_browser,
     session_name,
     short_agent,
     span,
@@ -389,3 +392,46 @@ async def test_for_programs(stack: Stack) -> None:
     assert [(each["kind"], each["path"]) for each in row["open"]] == [("terminal", "/api/sockjs/…")]
     assert row["started"] <= row["seen"] < row["ends"]
     await socket.close()
+
+
+def test_one_browser_on_several_hosts_is_one() -> None:
+    """What was handed over stands with the session that it came from, in the order of the list."""
+
+    def listed(key: str, root: str = "") -> Any:
+        session = Session(key=key, grant_key="g", started=0, seen=0, ends=9, site="s", csrf="", root=root)
+        return Listed(session, Any, ())
+
+    found = [listed("c", root="a"), listed("b"), listed("a")]
+    assert [[one.session.key for one in together] for together in by_browser(found)] == [["c", "a"], ["b"]]
+
+
+async def test_ending_a_browser_ends_it_on_every_host() -> None:
+    """One row, one button, and both hosts are signed out; the browser that pressed it stays."""
+    async with quick_stack() as stack:
+        mine, other = await stack.browser(), await stack.browser()
+        page: Any = gate_of(stack).session_page
+        root = live_of(stack, other)
+        handed = await gate_of(stack).sessions.hand_over(root.session.key, root.site, address="::1", agent="x")
+        assert handed is not None
+        shown = await mine.open(f"{stack.url}/oauth2/session")
+        assert shown.text.count("<li><div>") == 2
+        name = session_name(root.session.browser)
+        await page._end_one(live_of(stack, mine), await page._register.of_grant(root.session.grant_key), name)
+        assert handed.over
+        assert root.over
+        assert (await mine.fetch(f"{stack.url}/oauth2/userinfo")).status == 200
+
+
+async def test_an_admin_ends_a_browser_by_its_first_session() -> None:
+    """Those on further hosts go with it; ended by their own name they go alone."""
+    async with quick_stack() as stack:
+        root = live_of(stack, await stack.browser())
+        sessions, page = gate_of(stack).sessions, gate_of(stack).session_page
+        first = await sessions.hand_over(root.session.key, root.site, address="::1", agent="x")
+        second = await sessions.hand_over(root.session.key, root.site, address="::1", agent="x")
+        assert first is not None
+        assert second is not None
+        assert await page.end_by_name(session_name(first.session.key))
+        assert (bool(first.over), bool(second.over), bool(root.over)) == (True, False, False)
+        assert await page.end_by_name(session_name(root.session.key))
+        assert (bool(second.over), bool(root.over)) == (True, True)
