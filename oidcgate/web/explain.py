@@ -346,8 +346,7 @@ class Explainer:
         )
 
     def _rule_path(self, site: SiteRuntime, rule: Rule) -> str:
-        at = next(index for index, other in enumerate(site.config.access.rules) if other is rule)
-        return f"{self._site_path(site)}.access.rules[{at}]"
+        return f"{self._site_path(site)}.access.rules[{site.config.access.rules.index(rule)}]"
 
     def _rules(self, inbound: Inbound, live: Live | None) -> Iterator[Fact]:
         """The rule that decides, and those that decide for other readings of the path."""

@@ -263,6 +263,6 @@ class ForwardAuth:
 
     def _bare(self, response: web.Response) -> web.Response:
         own_headers(response, secure=False)
-        for name in ("Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy", "X-Frame-Options", "Server"):
+        for name in ("Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy", "X-Frame-Options"):
             del response.headers[name]
         return response

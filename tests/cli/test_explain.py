@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oidcgate.cli.main import main
+from oidcgate.cli.main import main, parser
 from tests.cli.support import config, ran
 
 RULES = (
@@ -101,3 +101,12 @@ async def test_as_a_program(tmp_path: Path) -> None:
     assert (code, errors) == (0, "")
     assert "Authorization: Bearer <ID token for gate>" in output
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """It explains itself, and stands in the list."""
+    with pytest.raises(SystemExit) as caught:
+        main(["explain", "--help"])
+    assert caught.value.code == 0
+    assert "oidcgate explain" in capsys.readouterr().out
+    assert "explain" in parser().format_help()

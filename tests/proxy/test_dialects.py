@@ -4,10 +4,11 @@ import pytest
 
 from oidcgate.errors import RequestError
 from oidcgate.inbound import RawHeaders
-from oidcgate.proxy.dialects import DIALECTS, Original, dialect_of, normal_host, read_original
+from oidcgate.proxy.dialects import DIALECTS, Original, dialect_of, normal_host, read_original, restrictions
 
 PREFIX = "/oauth2"
 CLIENT: RawHeaders = ((b"Cookie", b"oidcgate=x"), (b"Accept", b"*/*"))
+NAMES_OF_PEERS = [name for name in DIALECTS if name]
 URL_SOURCE = ["", "nginx", "haproxy"]
 FORWARDED_SOURCE = ["traefik", "caddy"]
 BY_URL: RawHeaders = ((b"X-Original-URL", b"https://one.example.com/a?b=c"), (b"X-Original-Method", b"POST"))
@@ -118,7 +119,15 @@ def test_by_forwarded(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("tail", "target"),
-    [("", "/"), ("/", "/"), ("/a?b=c", "/a?b=c"), ("//a", "//a"), ("/a/..%2f", "/a/..%2f"), ("?b", "?b")],
+    [
+        ("", "/"),
+        ("/", "/"),
+        ("/a?b=c", "/a?b=c"),
+        ("//a", "//a"),
+        ("/a/..b/...", "/a/..b/..."),
+        ("/a?/../b", "/a?/../b"),
+        ("?b", "?b"),
+    ],
 )
 def test_by_path(tail: str, target: str) -> None:
     """Envoy asks with the original's own method, Host and path, behind the prefix."""
@@ -276,3 +285,92 @@ def test_a_websockets_handshake(name: str) -> None:
     assert headers[1:] == ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), *key)
     plain = words(name, (*full(name), (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))).headers
     assert plain == ((b"Host", b"one.example.com"),)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/..",
+        "/../x",
+        "/a/../../start",
+        "/a/..",
+        "/a/..%2f",
+        "/a/%2e%2E/b",
+        "/a/.%2e/b",
+        "/a%2f../b",
+        "/a%5C..%5cb",
+        "/a/..;/b",
+        "/a/..;x=1/b",
+        "/a/..%3b/b",
+        "/a/..\\b",
+        "/..?x",
+    ],
+)
+def test_a_path_that_climbs_out_of_the_question(path: str) -> None:
+    """Envoy's question has the client's path in its own: a proxy that tidies up would make it another question."""
+    with pytest.raises(RequestError, match="climbs"):
+        words("envoy", ((b"Host", b"one.example.com"),), f"/oauth2/auth/envoy{path}")
+    raw = ((b"X-Original-URL", b"https://one.example.com" + path.encode()), (b"X-Original-Method", b"GET"))
+    if "\\" not in path:
+        assert words("nginx", raw).target == path
+
+
+@pytest.mark.parametrize("spelling", ["X-Forwarded-Proto", "x_forwarded_proto", "X.Forwarded-_Proto", "X--REAL_IP"])
+def test_other_spellings_of_the_peers_headers(spelling: str) -> None:
+    """What servers behind a peer may read as its word is nobody's: it is in no block that is judged."""
+    assert words("traefik", (*BY_FORWARDED, (spelling.encode(), b"x"))).headers == ((b"Host", b"one.example.com"),)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Impersonate-User",
+        b"impersonate_group",
+        b"Impersonate.Uid",
+        b"Impersonate-Extra-Scopes",
+        b"X-Remote-User",
+        b"x_remote_group",
+        b"X--Remote-Extra-A",
+        b"X.Remote.User",
+    ],
+)
+def test_whoever_claims_to_be_somebody(header: bytes) -> None:
+    """Where the peer cannot drop headers by how their names begin, such a request is refused (KU-01)."""
+    for name, dialect in DIALECTS.items():
+        raw = (*full(name), (header, b"admin"))
+        if dialect.strips_prefixes:
+            assert words(name, raw).headers[1:] == ((header, b"admin"),)
+        else:
+            with pytest.raises(RequestError, match="claim"):
+                words(name, raw)
+    assert {name for name, dialect in DIALECTS.items() if not dialect.strips_prefixes} == {"", "nginx"}
+
+
+@pytest.mark.parametrize("header", [b"X-Impersonate-User", b"Impersonated", b"X-Remotely", b"Remote-User", b"X-Remote"])
+def test_names_that_claim_nothing(header: bytes) -> None:
+    """They pass."""
+    assert words("nginx", (*BY_URL, (header, b"x"))).headers[1:] == ((header, b"x"),)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", {}),
+        ("?", {}),
+        ("?rd=/a&allowed=x", {}),
+        ("?allowed_groups=a,b", {"allowed_groups": ("a", "b")}),
+        ("?allowed_groups=a&allowed_groups=b%2Cc", {"allowed_groups": ("a", "b", "c")}),
+        ("?allowed_groups= a , b ", {"allowed_groups": ("a", "b")}),
+        ("?allowed_groups=", {"allowed_groups": ("",)}),
+        (
+            "?allowed_emails=a@example.com&allowed_email_domains=example.com",
+            {"allowed_emails": ("a@example.com",), "allowed_email_domains": ("example.com",)},
+        ),
+        ("?ALLOWED_GROUPS=a", {}),
+    ],
+)
+def test_further_conditions(query: str, found: dict[str, tuple[str, ...]]) -> None:
+    """Of oauth2-proxy's endpoint alone, since other peers append what the client wrote."""
+    assert restrictions(DIALECTS[""], f"/oauth2/auth{query}") == found
+    for name in NAMES_OF_PEERS:
+        assert restrictions(DIALECTS[name], f"/oauth2/auth/{name}{query}") == {}
