@@ -162,7 +162,9 @@ def matches(rule: Rule, host: str, method: str, path: str) -> bool:
 
 
 def _is_host(host: str, pattern: str) -> bool:
-    """``*.example.com`` means every host below; the dot is the boundary."""
+    """``*.example.com`` means every host below; the dot is the boundary. Without a port a pattern means any port."""
+    if ":" not in pattern.rpartition("]")[2]:
+        host = re.sub(r":[0-9]+$", "", host)
     return host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern
 
 

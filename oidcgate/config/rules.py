@@ -27,6 +27,7 @@ def check_rules(config: Config, *, files: bool) -> list[Problem]:
         *_sites(config),
         *_session(config),
         *_forward_auth(config),
+        *_audiences(config),
     ]
     for index, site in enumerate(config.sites):
         problems += _site(config, site, f"sites[{index}]")
@@ -98,6 +99,23 @@ def _shared_cookie(config: Config, domain: str) -> Iterator[Problem]:
             yield Problem(f"sites[{index}].url", f"is not below session.cookie.domain ({domain})")
 
 
+def _audiences(config: Config) -> Iterator[Problem]:
+    """Dex adds the client itself to every audience: a site without one of its own would accept all others' tokens."""
+    fenced = {
+        (own.issuer, own.client_id)
+        for site in config.sites
+        if (own := effective_provider(config, site)) and site.provider.audience not in (None, own.client_id)
+    }
+    for index, site in enumerate(config.sites):
+        own = effective_provider(config, site)
+        sends = site.identity != "none" and (bool(site.upstream.urls) or site != config.login_site)
+        if sends and site.provider.audience in (None, own.client_id) and (own.issuer, own.client_id) in fenced:
+            yield Problem(
+                f"sites[{index}].provider.audience",
+                "is needed: other sites of this client have one, and their tokens would be good here too",
+            )
+
+
 def is_below(host: str, domain: str) -> bool:
     """Whether a host is a domain or below it; the dot is the boundary."""
     return host == domain or host.endswith(f".{domain}")
@@ -125,11 +143,17 @@ def _redis(session: Session) -> Iterator[Problem]:
 
 def _sites(config: Config) -> Iterator[Problem]:
     seen: dict[str, int] = {}
+    hosts: dict[str, str] = {}
     for index, site in enumerate(config.sites):
         authority = ("*." if site.is_wildcard else "") + site.origin.authority
         if authority in seen:
             yield Problem(f"sites[{index}].url", f"the same host as sites[{seen[authority]}].url")
         seen.setdefault(authority, index)
+        host = ("*." if site.is_wildcard else "") + site.origin.host
+        if hosts.setdefault(host, authority) != authority:
+            yield Problem(
+                f"sites[{index}].url", "the same host as another site's: cookies ignore ports, so give it a name"
+            )
 
 
 def _site(config: Config, site: Site, path: str) -> Iterator[Problem]:

@@ -90,6 +90,8 @@ def verify(
     payload = _payload(parts, header, key)
     if exactly is not None:
         expected = replace(expected, audiences=exactly - {expected.client_id})
+    if "events" in payload:  # a logout token says what happened, not who somebody is (Back-Channel Logout §2.4)
+        raise InvalidIdToken("events", "belongs to a logout token")
     claims = check_claims(payload, expected, now=now)
     if exactly is not None and exactly != frozenset(claims.audience):
         raise InvalidIdToken("aud", differs(sorted(exactly), sorted(claims.audience)))

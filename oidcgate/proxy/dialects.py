@@ -128,17 +128,37 @@ def read_original(dialect: Dialect, raw: RawHeaders, *, method: str, target: str
             if found is None:
                 raise RequestError("X-Original-URL is not a URL.")
             host, original = found[1], found[2] or b"/"
+            _check_host(host, target)
             method = _word(words, b"x-original-method").decode("ascii", "replace")
         case "forwarded":
             host, original = _word(words, b"x-forwarded-host"), _word(words, b"x-forwarded-uri")
             method = _word(words, b"x-forwarded-method").decode("ascii", "replace")
         case "path":
-            host, original = _word(words, b"host"), target[len(begin) :].encode("ascii", "replace") or b"/"
+            host, original = _word(words, b"host"), _ascii(target[len(begin) :]) or b"/"
             if CLIMBS.search(original.partition(b"?")[0]):
                 raise RequestError("The original path climbs out of the question.")
     if not dialect.strips_prefixes and any(IMPERSONATES.match(name) for name, _ in client):
         raise RequestError("This request carries headers that claim to be somebody.")
     return Original(method, original.decode("ascii", "replace"), ((b"Host", normal_host(host)), *client))
+
+
+def bare_host(host: bytes) -> bytes:
+    """A host in lower case, without port and dot."""
+    return re.sub(rb":[0-9]+$", b"", normal_host(host))
+
+
+def _check_host(host: bytes, question: str) -> None:
+    """
+    A question of nginx may name the host of the server that asks: its own variable holds what the client wrote in Host,
+    also where the request line named another (RFC 9112 §3.2.2).
+
+    Raises:
+        RequestError: they differ.
+    """
+    named = [value for name, value in parse_qsl(question.partition("?")[2]) if name == "host"]
+    ours = bare_host(host)
+    if any(bare_host(value.encode("ascii", "replace")) != ours for value in named):
+        raise RequestError("The original host is not the one of the server that asks.")
 
 
 def restrictions(dialect: Dialect, target: str) -> dict[str, tuple[str, ...]]:
@@ -154,6 +174,13 @@ def restrictions(dialect: Dialect, target: str) -> dict[str, tuple[str, ...]]:
         if name in RESTRICTIONS:
             found[name] = (*found.get(name, ()), *(part.strip() for part in value.split(",")))
     return found
+
+
+def _ascii(text: str) -> bytes:
+    try:
+        return text.encode("ascii")
+    except UnicodeEncodeError:
+        raise RequestError("The original path is not ASCII.") from None
 
 
 def normal_host(host: bytes) -> bytes:

@@ -86,9 +86,19 @@ class Grant:
         )
 
     def with_token(self, audience: str, id_token: str, claims: Claims, *, now: float) -> "Grant":
-        """After a renewal; never older than the login, however clocks differ: it would be due for ever."""
-        token = Token(id_token, claims, max(now, self.obtained))
-        return replace(self, claims=claims, tokens={**self.tokens, audience: token})
+        """
+        After a renewal; never older than the login, however clocks differ: it would be due for ever.
+
+        When the person's groups have changed, the tokens of other audiences are due at once, as after a login.
+        """
+        obtained = max(now, self.obtained)
+        changed = set(claims.groups) != set(self.claims.groups) or claims.email != self.claims.email
+        return replace(
+            self,
+            claims=claims,
+            tokens={**self.tokens, audience: Token(id_token, claims, obtained)},
+            obtained=obtained if changed else self.obtained,
+        )
 
     def with_session(self, key: str, ends: float, *, now: float, root: str | None = None) -> "Grant":
         """Also used by one more session; those that ended are forgotten."""

@@ -29,7 +29,8 @@ metadata:
   name: <ui_service>
   namespace: <ui_namespace>
   annotations:
-    nginx.ingress.kubernetes.io/auth-url: "<gate><prefix>/auth/nginx"
+    # The host tells which server asks: a request line may name another one than Host does (RFC 9112, 3.2.2).
+    nginx.ingress.kubernetes.io/auth-url: "<gate><prefix>/auth/nginx?host=$host"
     nginx.ingress.kubernetes.io/auth-signin: "<signin>"
     # What the gate says, and what nobody else may say: the client's copies of all of these are dropped.
     nginx.ingress.kubernetes.io/auth-response-headers: "<names>"

@@ -121,6 +121,12 @@ server {
     proxy_buffer_size 16k;
     proxy_buffers 8 16k;
 
+    # A request line may name another host than Host does (RFC 9112, 3.2.2): then nobody knows which one is meant.
+    set $oidcgate_hosts "$host|$http_host";
+    if ($oidcgate_hosts !~* "^([^|]+)\\|\\1\\.?(?::[0-9]+)?$") {
+        return 421;
+    }
+
     # What two programs could read differently goes to neither.
     if ($request_uri !~ '^/(?:[!"$-.0-\\[\\]-~][!"$-\\[\\]-~]*)?$') {
         return 400;

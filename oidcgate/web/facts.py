@@ -103,9 +103,17 @@ def pseudonym(sites: Iterable[str]) -> str:
 class FactsTable:
     """Reads header blocks; remembers those that can be."""
 
-    def __init__(self, sites: SiteTable, *, trusted: tuple[Network, ...], head_limit: int) -> None:
+    def __init__(
+        self,
+        sites: SiteTable,
+        *,
+        trusted: tuple[Network, ...],
+        head_limit: int,
+        peers: tuple[Network, ...] = (),
+    ) -> None:
         self._sites = sites
         self._trusted = trusted
+        self._told_by = (*trusted, *peers)  # for the person's address alone: peers forward the logins of many
         self._head_limit = head_limit
         self._via = pseudonym(sites.names)
         self._bytes = 0
@@ -220,7 +228,7 @@ class FactsTable:
 
     def client_address(self, inbound: Inbound) -> str:
         """Where the person is, as far as trusted proxies tell."""
-        return client_address(seen_as(inbound.downstream.address), inbound.facts.head.forwarded_for, self._trusted)
+        return client_address(seen_as(inbound.downstream.address), inbound.facts.head.forwarded_for, self._told_by)
 
     def is_trusted(self, address: str) -> bool:
         """Whether an address is a configured proxy's."""

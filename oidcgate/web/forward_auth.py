@@ -16,7 +16,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from oidcgate.config.model import Access
-from oidcgate.errors import OidcgateError, ProviderError, RequestError, StoreUnavailable
+from oidcgate.errors import InvalidBearer, OidcgateError, ProviderError, RequestError, StoreUnavailable
 from oidcgate.inbound import check_request_line
 from oidcgate.net.downstream import Downstream
 from oidcgate.policy import Allow, Crossing, Decision, Forbidden, Login, Unauthorized, admits, readings
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("oidcgate.forward_auth")
 
 HTTP11 = (1, 1)
+MOST_WARNED = 1024  # sessions whose large token was told
 INGRESS = b"nginx-ingress-controller"  # what ingress-nginx sends as X-Sent-From
 
 
@@ -154,6 +155,8 @@ class ForwardAuth:
 
     def _warn(self, live: Live, size: int) -> None:
         if size > WARN_TOKEN and live.session.key not in self._warned:
+            if len(self._warned) >= MOST_WARNED:
+                self._warned.clear()
             self._warned.add(live.session.key)
             log.warning(
                 "a token of %d bytes is near or over what proxies read by default (4 KiB): raise proxy_buffer_size, "
@@ -222,6 +225,10 @@ class ForwardAuth:
             return answers.outage(inbound, error, what, self._gate.request_id(inbound), status=503)
         if isinstance(error, RequestError):
             return self._bare(json_response(403, {"error": "forbidden", "message": error.public}))
+        if isinstance(error, InvalidBearer):
+            response = json_response(401, {"error": "invalid_token", "message": error.public})
+            response.headers["WWW-Authenticate"] = answers.INVALID_TOKEN
+            return self._bare(response)
         return self._refusing(dialect, inbound, Unauthorized())
 
     # Whoever else asks.

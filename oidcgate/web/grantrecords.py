@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from oidcgate.errors import InvalidSeal, StoreUnavailable
+from oidcgate.oidc.idtoken import Claims
 from oidcgate.session.grant import Grant, grant_from_bytes
 from oidcgate.session.lifecycle import Limits, renewal_due
 from oidcgate.session.seal import NONCE_SIZE, KeyRing
@@ -119,6 +120,16 @@ class GrantRecords:
         """What to ask a refresh for; None where there is nothing to narrow."""
         provider_id = self._providers.id_for_grant(issuer, client_id)
         return None if provider_id is None else self._providers.narrowed_scopes(provider_id, audience)
+
+    def may_hint(self, claims: Claims, client: tuple[str, str]) -> bool:
+        """Whether a login's own token may be shown to the issuer at sign-out: it must not open more than one site."""
+        issuer, client_id = client
+        return self._scopes(issuer, client_id, "") is None or set(claims.audience) == {client_id}
+
+    def serves(self, grant: Grant, audience: str) -> bool:
+        """Whether a grant has a token for an audience, or a way to one."""
+        token = grant.tokens.get(audience)
+        return grant.allows(audience) or (token is not None and token.claims.expires > self._clock())
 
     def _exactly(self, issuer: str, client_id: str, audience: str) -> frozenset[str] | None:
         """The whole ``aud`` of a token for that audience; None where there is nothing to narrow."""

@@ -113,8 +113,7 @@ class Grants(Renewal):
         def change(old: Grant | None) -> Grant | None:
             if old is None or not old.has_session(root):
                 return None
-            token = old.tokens.get(audience)
-            if not old.allows(audience) and (token is None or token.claims.expires <= now):
+            if not self.serves(old, audience):
                 return None
             return old.with_session(session_key, ends, now=now, root=root)
 

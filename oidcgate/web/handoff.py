@@ -60,6 +60,30 @@ class Handoffs:
         await self._store.put(key, self._ring.seal(plain, purpose="ticket", context=key, nonce=nonce), life=LIFE)
         return name
 
+    async def see_off(self, onward: str) -> str:
+        """
+        The name under which the login host finds where a sign-out leads on; good as long as a ticket, and once.
+
+        Raises:
+            StoreUnavailable: it could not be kept.
+        """
+        name = secrets.token_urlsafe(32)
+        key = ticket_key(name.encode())
+        nonce = secrets.token_bytes(NONCE_SIZE)
+        sealed = self._ring.seal(onward.encode(), purpose="sign-out", context=key, nonce=nonce)
+        await self._store.put(key, sealed, life=LIFE)
+        return name
+
+    async def seen_off(self, name: str) -> str | None:
+        """
+        Where a sign-out leads on; None when nobody signed out under that name.
+
+        Raises:
+            StoreUnavailable: nobody can tell.
+        """
+        found = await self._take(name, "sign-out")
+        return None if found is None else found.decode()
+
     async def redeem(self, name: str) -> Ticket | None:
         """
         What a ticket stands for; it is used up, whatever becomes of it. None when there is none (any more).
@@ -69,6 +93,14 @@ class Handoffs:
         Raises:
             StoreUnavailable: nobody can tell.
         """
+        try:
+            found = await self._take(name, "ticket")
+            return None if found is None else ticket_from_bytes(found)
+        except InvalidSeal:
+            return None
+
+    async def _take(self, name: str, purpose: str) -> bytes | None:
+        """What lies under a name, for one look."""
         if len(name) != NAME_LENGTH:
             return None
         key = ticket_key(name.encode("utf-8", "replace"))
@@ -76,6 +108,6 @@ class Handoffs:
         if stored is None or not await self._store.delete(key, expected=stored.version):
             return None
         try:
-            return ticket_from_bytes(self._ring.unseal(stored.value, purpose="ticket", context=key))
+            return self._ring.unseal(stored.value, purpose=purpose, context=key)
         except InvalidSeal:
             return None

@@ -97,10 +97,13 @@ class Landing:
         return sorted(found, key=lambda site: (-used.get(site.origin, 0.0), site.authority))
 
     def _is_open(self, site: SiteRuntime, live: Live) -> bool:
-        """Whether to name a site; what another provider says of the person is not known here."""
+        """Whether to name a site; what another provider says of the person is not known, so only one open to all is."""
         if site is self._table.login and not site.carries:
             return False
-        return site.client != live.site.client or admits(site.config.access, live.claims)
+        if site.client == live.site.client:
+            return admits(site.config.access, live.claims)
+        access = site.config.access
+        return not (access.groups or access.emails or access.email_domains)
 
     def _row(self, site: SiteRuntime, state: bool | None, used: Mapping[str, float], path: str) -> str:
         at = used.get(site.origin)

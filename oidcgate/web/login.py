@@ -83,6 +83,7 @@ class LoginPages:
 
     def __init__(self, parts: LoginParts) -> None:
         self._sessions = parts.sessions
+        self._grants = parts.grants
         self._providers = parts.providers
         self._attempts = parts.attempts
         self._handoffs = parts.handoffs
@@ -111,16 +112,28 @@ class LoginPages:
         elsewhere = self._own_start(site, goal)
         if elsewhere is not None:
             return redirect(f"{elsewhere}&f={quote(fragment, safe='')}")
-        refusal = self._refusal(inbound, goal, request_id)
-        if refusal is not None:
-            return refusal
+        if self._attempts.loops(site, inbound.facts.head.cookie):
+            return self._loop(site, shown(goal, site), request_id)
         if site is not self._login and self._login.names.domain is None:
             return self._to_login_host(inbound, goal, fragment)
-        return await self.to_provider(inbound, self._login, target=shown(goal, site), fragment=fragment)
+        if self._attempts.is_too_many(inbound.client):
+            return Page(*texts.TOO_MANY).response(429, headers={"Retry-After": "60"})
+        only = self._only(inbound.live, self._destinations.site_of(goal.origin))
+        return await self.to_provider(inbound, self._login, target=shown(goal, site), fragment=fragment, only=only)
 
     def _is_served(self, live: Live, goal: Destination) -> bool:
         """Whether the session at hand is the one that the goal wants, so that nobody need sign in."""
-        return live.site.origin == goal.origin or self._login.names.domain is not None or self._is_foreign(goal)
+        if self._is_foreign(goal):
+            return True
+        if self._login.names.domain is None:
+            return live.site.origin == goal.origin
+        return not self._only(live, self._destinations.site_of(goal.origin))
+
+    def _only(self, live: Live | None, site: SiteRuntime | None) -> str:
+        """The audience that a login must ask for alone, because the one there is cannot bring its token; or nothing."""
+        if live is None or site is None or self._grants.serves(live.shared.grant, site.audience):
+            return ""
+        return site.audience or site.client[1]
 
     def _is_foreign(self, goal: Destination) -> bool:
         """Whether the goal is a host of ``return_hosts`` that is no site."""
@@ -137,15 +150,6 @@ class LoginPages:
         if at.origin == site.origin:
             return None
         return f"{at.origin}{self._prefix}/start?rd={quote(shown(goal, at), safe='')}"
-
-    def _refusal(self, inbound: Inbound, goal: Destination, request_id: str) -> web.Response | None:
-        """A browser that goes round in circles, or an address that begins more logins than people do."""
-        site = inbound.facts.site
-        if self._attempts.loops(site, inbound.facts.head.cookie):
-            return self._loop(site, shown(goal, site), request_id)
-        if self._attempts.is_too_many(inbound.client):
-            return Page(*texts.TOO_MANY).response(429, headers={"Retry-After": "60"})
-        return None
 
     def _loop(self, site: SiteRuntime, goal: str, request_id: str) -> web.Response:
         log.warning("a browser signs in again and again without keeping its session")
@@ -174,11 +178,12 @@ class LoginPages:
             return Page(*texts.LATE, actions=[Action(texts.OPEN, "/")], note=note(request_id)).response(400)
         root = self._destinations.table.roots[site.provider_id]
         live = await self._root_session(inbound, root)
-        if live is not None:
+        only = self._only(live, site)
+        if live is not None and not only:
             return await self.hand_over(live, wish)
         if self._attempts.is_too_many(inbound.client):
             return Page(*texts.TOO_MANY).response(429, headers={"Retry-After": "60"})
-        return await self.to_provider(inbound, root, target="/", wish=text)
+        return await self.to_provider(inbound, root, target="/", wish=text, only=only)
 
     async def _root_session(self, inbound: Inbound, root: SiteRuntime) -> Live | None:
         """The browser's session with a provider, on the login host."""

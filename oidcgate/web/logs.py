@@ -122,7 +122,7 @@ class AccessLog:
         self._rows: list[Row] = []
         self._timer: asyncio.TimerHandle | None = None
         self._seconds = Seconds()
-        self._paths: dict[LoggedSite | None, dict[str, str]] = {}
+        self._paths: dict[str, dict[str, str]] = {}
 
     def request_id(self, sequence: int) -> str:
         """The id shown on error pages and in the log."""
@@ -157,9 +157,10 @@ class AccessLog:
 
     def _path(self, site: LoggedSite | None, target: str) -> str:
         """A target as a JSON string, as it may be shown; remembered, since UIs ask for the same paths all day."""
-        known = self._paths.get(site)
+        preset = "" if site is None else site.preset.name  # there are few of them, while hosts can be many
+        known = self._paths.get(preset)
         if known is None:
-            known = self._paths[site] = {}
+            known = self._paths[preset] = {}
         path = known.get(target)
         if path is None:
             path = json.dumps(shown_path(site, target))

@@ -13,18 +13,18 @@ from urllib.parse import parse_qsl, quote
 from aiohttp import web
 from aiohttp_session import get_session, session_middleware
 
-from oidcgate.errors import OidcgateError, ProviderError
+from oidcgate.errors import OidcgateError, ProviderError, StoreUnavailable
 from oidcgate.net.relay import CONTINUE
 from oidcgate.oidc.logout import end_session_url
 from oidcgate.policy import Crossing
+from oidcgate.session.cookies import expire_cookie, find_cookie
 from oidcgate.session.csrf import is_genuine, masked
 from oidcgate.web import answers, texts
 from oidcgate.web.backchannel import BackchannelLogout
 from oidcgate.web.callback import CallbackPages
-from oidcgate.web.destinations import Destinations
 from oidcgate.web.facts import FactsTable, Inbound
 from oidcgate.web.landing import Landing
-from oidcgate.web.login import LoginPages, redirect_wanted, single
+from oidcgate.web.login import LoginPages, LoginParts, redirect_wanted, single
 from oidcgate.web.logs import AccessLog
 from oidcgate.web.pages import Action, Page, json_response, redirect
 from oidcgate.web.providers import Providers
@@ -48,7 +48,7 @@ class OwnPages:
         facts: FactsTable,
         login: LoginPages,
         callback: CallbackPages,
-        destinations: Destinations,
+        parts: LoginParts,
         landing: Landing,
         providers: Providers,
         storage: GateStorage,
@@ -60,7 +60,9 @@ class OwnPages:
         self._facts = facts
         self._login = login
         self._callback_pages = callback
-        self._destinations = destinations
+        self._destinations = parts.destinations
+        self._handoffs = parts.handoffs
+        self._sessions = parts.sessions
         self._landing = landing
         self._providers = providers
         self._session_page = session_page
@@ -190,7 +192,9 @@ class OwnPages:
     async def _end_session_origins(self, inbound: Inbound) -> list[str]:
         """Where the form's answer may lead on to; browsers hold redirects of forms to form-action."""
         url = await self._end_session_url(inbound)
-        return ["/".join(url.split("/", 3)[:3])] if url else []
+        login = self._destinations.table.login.origin
+        origins = ["/".join(url.split("/", 3)[:3])] if url else []
+        return [*origins, login] if login != inbound.facts.site.origin else origins
 
     async def _sign_out(self, inbound: Inbound) -> web.Response:
         live = inbound.live
@@ -203,10 +207,22 @@ class OwnPages:
         url = await self._end_session_url(inbound)
         session = await get_session(inbound.request)  # type: ignore[arg-type]  # needs no more than a mapping
         session.invalidate()
-        response = redirect(url or self._after_sign_out(inbound, form.get("rd")), status=303)
+        onward = url or self._after_sign_out(inbound, form.get("rd"))
+        response = redirect(await self._by_way_of_login_host(onward), status=303)
         # Browsers keep whole pages for the back button, even those marked no-store; this drops them (LO-01).
         response.headers["Clear-Site-Data"] = '"cache"'
         return response
+
+    async def _by_way_of_login_host(self, onward: str) -> str:
+        """Where several clients are in use, their logins are kept on the login host, which has to end them all."""
+        table = self._destinations.table
+        if len(table.roots) == 1:
+            return onward
+        try:
+            name = await self._handoffs.see_off(onward)
+        except StoreUnavailable:
+            return onward
+        return f"{table.login.origin}{self._prefix}/signed_out?t={name}"
 
     def _after_sign_out(self, inbound: Inbound, wanted: str | None) -> str:
         """Where a sign-out that the provider has no part in leads: where the form says, if that is ours."""
@@ -253,8 +269,21 @@ class OwnPages:
             log.info("sign-out stays local: %s", error)
             return None
 
-    async def _signed_out(self, _inbound: Inbound) -> web.Response:
-        return self._signed_out_page()
+    async def _signed_out(self, inbound: Inbound) -> web.Response:
+        name = single(inbound.target, "t")
+        onward = await self._handoffs.seen_off(name) if name is not None else None
+        if onward is None or inbound.facts.site is not self._destinations.table.login:
+            return self._signed_out_page()
+        response = redirect(onward, status=303)
+        for root in self._destinations.table.roots.values():
+            handle = find_cookie(inbound.facts.head.cookie, root.names.session)
+            live = await self._sessions.resume(handle, root, for_token=False) if handle is not None else None
+            if live is not None:
+                await self._sessions.end_browser(live, "the person signed out")
+            if handle is not None:
+                expiry = expire_cookie(root.names.session, secure=root.secure, domain=root.names.domain)
+                response.headers.add("Set-Cookie", expiry)
+        return response
 
     def _signed_out_page(self) -> web.Response:
         again = Action(texts.SIGN_IN_AGAIN, f"{self._prefix}/start?rd=%2F")

@@ -130,7 +130,8 @@ class GateServer:
         self.access_log = AccessLog(run=run, form=config.log.format, descriptor=self._access_descriptor)
         trusted = parse_networks(config.trusted_proxies)
         table = make_table(config, self.sites)
-        facts = FactsTable(table, trusted=trusted, head_limit=config.limits.head)
+        peers = parse_networks(config.forward_auth.peers)
+        facts = FactsTable(table, trusted=trusted, head_limit=config.limits.head, peers=peers)
         sequence = RequestNumbers()
         self.gate = Gate(
             facts,
@@ -161,14 +162,18 @@ class GateServer:
         storage = GateStorage(self.sessions)
         self.register = Register(store, ring, self.sessions, self.grants, process=run)
         self.session_page = SessionPage(
-            self.sessions, self.register, admins=config.session.admins, prefix=config.prefix
+            self.sessions,
+            self.register,
+            admins=config.session.admins,
+            login_origin=table.login.origin,
+            prefix=config.prefix,
         )
         backchannel = BackchannelLogout(self.sessions, self.providers, store)
         self.gate.own_pages = OwnPages(
             facts=facts,
             login=login,
             callback=CallbackPages(login, parts),
-            destinations=parts.destinations,
+            parts=parts,
             landing=Landing(table, self.visits, Health(), prefix=config.prefix),
             providers=self.providers,
             storage=storage,

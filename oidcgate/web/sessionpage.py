@@ -74,6 +74,7 @@ class SessionPage:
 
     Args:
         admins: groups whose members see everybody's.
+        login_origin: where they do.
     """
 
     def __init__(
@@ -82,18 +83,20 @@ class SessionPage:
         register: Register,
         *,
         admins: Sequence[str],
+        login_origin: str,
         prefix: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._sessions = sessions
         self._register = register
         self._admins = frozenset(admins)
+        self._login_origin = login_origin
         self._prefix = prefix
         self._clock = clock
 
     def is_admin(self, live: Live) -> bool:
-        """Whether somebody may see everybody's sessions."""
-        return bool(self._admins & set(live.claims.groups))
+        """Whether somebody may see everybody's sessions: on the login host, whose cookie no other host ever sees."""
+        return live.site.origin == self._login_origin and bool(self._admins & set(live.claims.groups))
 
     async def show(self, inbound: Inbound) -> web.Response:
         """GET: the list."""
@@ -180,7 +183,7 @@ class SessionPage:
 
     async def end_by_name(self, name: str) -> bool:
         """
-        End anybody's session, and with a browser's first one those that it has on further hosts; whether there was one.
+        End anybody's session and what the same browser has on other hosts; whether there was one.
 
         Raises:
             StoreUnavailable: nobody can tell.
@@ -190,8 +193,8 @@ class SessionPage:
         ended = False
         for key in await self._sessions.keys_by_name(name):
             session = await self._sessions.read(key)
-            together = [] if session is None or session.root else await self._sessions.keys_of_browser(session)
-            for each in {key, *together}:
+            together = [] if session is None else await self._sessions.keys_of_browser(session)
+            for each in [*together, key]:
                 ended = await self._sessions.end_key(each, ENDED_BY_ADMIN) or ended
         return ended
 

@@ -240,7 +240,7 @@ class Sessions:
             site=site.session_site,
             csrf=secrets.token_hex(16),
             sid=claims.sid,
-            id_token_hint=tokens.id_token,
+            id_token_hint=tokens.id_token if self._grants.may_hint(claims, site.client) else "",
             address=address,
             agent=agent[:200],
         )
@@ -319,15 +319,25 @@ class Sessions:
 
         When the store does not answer, as ``end``: the others end as far as it can be told.
         """
+        session = live.session
+        if session.root:
+            await self._end_or_say_later(session.root, session.grant_key, reason)  # from now on none is handed over
+        else:
+            await self.end(live, reason)
         others: list[str] = []
         with contextlib.suppress(StoreUnavailable):
-            others = await self.keys_of_browser(live.session)
-        await self.end(live, reason)
+            others = await self.keys_of_browser(session)
+        if session.root:
+            await self.end(live, reason)
         for key in others:
-            try:
-                await self.end_key(key, reason)
-            except StoreUnavailable:
-                self._unsaid[key] = (live.session.grant_key, reason)
+            await self._end_or_say_later(key, session.grant_key, reason)
+
+    async def _end_or_say_later(self, key: str, grant_key: str, reason: str) -> None:
+        self._drop_key(key, reason)
+        try:
+            await self.end_key(key, reason)
+        except StoreUnavailable:
+            self._unsaid[key] = (grant_key, reason)
 
     async def keys_of_browser(self, session: Session) -> list[str]:
         """

@@ -36,8 +36,11 @@ class Visits:
 
     def note(self, grant_key: str, origin: str) -> None:
         """Somebody uses a site now."""
-        if grant_key in self._noted or len(self._noted) < MOST_PEOPLE:
-            self._noted.setdefault(grant_key, {})[origin] = self._clock()
+        if grant_key not in self._noted and len(self._noted) >= MOST_PEOPLE:
+            return
+        noted = self._noted.setdefault(grant_key, {})
+        if origin in noted or len(noted) < MOST_SITES:
+            noted[origin] = self._clock()
 
     async def of(self, grant_key: str) -> Mapping[str, float]:
         """

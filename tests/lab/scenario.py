@@ -18,6 +18,7 @@ from playwright.async_api import expect
 
 from oidcgate.demo.issuer import Person
 from oidcgate.demo.ui import DemoUI
+from oidcgate.demo.ui.evidence import Arrival
 from tests.journeys.steps import STATUS, TERMINAL, command, fill_in
 from tests.lab.peers import Peer
 from tests.support.browser import NAVIGATION, SCRIPT, Browser, Page
@@ -358,7 +359,16 @@ async def malformed(peer: Peer) -> None:
         if len(ui_of(peer).arrivals) > before or reply.status not in (400, 403, 404):
             passed[target] = reply.status
         before = len(ui_of(peer).arrivals)
+    other = request(f"{peer.site}/", host="elsewhere.localhost", headers={**NAVIGATION, "Cookie": cookie})
+    reply = await answer(peer, other)
+    judged_alike = len(ui_of(peer).arrivals) == before or arrived_for(ui_of(peer).arrivals[-1]) == host
+    assert judged_alike, f"Host of another server: {reply.status}"
     assert passed == {}, f"{passed}"
+
+
+def arrived_for(arrival: Arrival) -> str:
+    """The Host that the UI was sent."""
+    return next(value.decode() for name, value in arrival.headers if name.lower() == b"host")
 
 
 async def sign_out(peer: Peer) -> None:

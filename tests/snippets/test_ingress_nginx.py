@@ -40,7 +40,7 @@ def test_shape(plan: Plan) -> None:
 def test_the_question() -> None:
     """Where it is put, which headers count, and room for the answer; nothing is cached."""
     found = annotations(ONE)
-    assert found["auth-url"] == "http://127.0.0.1:8080/oauth2/auth/nginx"
+    assert found["auth-url"] == "http://127.0.0.1:8080/oauth2/auth/nginx?host=$host"
     names = found["auth-response-headers"]
     assert NAMES.fullmatch(names)
     assert {"Authorization", "X-Auth-Request-Email", "Impersonate-User", "X-Original-URL"} <= set(names.split(","))

@@ -1,5 +1,6 @@
 """Where a login may lead: the configured hosts, those below a wildcard, and ``return_hosts``; nothing else."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from oidcgate.returnto import Destination
 from oidcgate.web.destinations import LOGIN_PATHS, Destinations
 from oidcgate.web.providers import Providers
 from oidcgate.web.site import make_site, make_table
+from tests.corpora.redirects import redirects
+from tests.test_returnto import absolutes
 
 UI = {"upstream": {"url": "http://127.0.0.1:2"}}
 SITES = [
@@ -133,3 +136,33 @@ def test_sites_of_origins() -> None:
     assert [site and site.origin for site in map(found.site_of, names)] == list(names)
     for other in ("http://auth.example.com", "https://evil.example", "", "auth.example.com"):
         assert found.site_of(other) is None
+
+
+def test_every_known_trick() -> None:
+    """Of the whole corpus, alone and behind each host of ours, nothing leads to a host that is not configured."""
+    found = destinations(return_hosts=("portal.example.org", ".tools.example.org"))
+    ours = (
+        "https://auth.example.com",
+        "https://one.example.com:8443",
+        "https://x.k8s.example.com",
+        "https://a.tools.example.org",
+    )
+    exact = {
+        "https://auth.example.com",
+        "https://one.example.com:8443",
+        "http://local.localhost",
+        "https://portal.example.org",
+    }
+    corpus = redirects()
+    texts = (*absolutes(), *corpus, *(origin + text for origin in ours for text in corpus))
+    origins = set()
+    for text in texts:
+        goal = found.read(found.table.login, text)
+        if goal is not None:
+            assert goal.path.startswith("/")
+            origins.add(goal.origin)
+    others = origins - exact
+    assert all(
+        re.fullmatch(r"https://([a-z0-9-]+\.)+(k8s\.example\.com|tools\.example\.org)", origin) for origin in others
+    )
+    assert set(ours) <= origins
