@@ -6,6 +6,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = {
     "__init__.py": "nothing to test",
     "__main__.py": "tests/cli/test_main.py runs it",
+    "cli/snippet.py": "tests/journeys/test_peer_nginx.py and its siblings run what it prints",
     "errors.py": "data; each error is met where it is raised",
     "proxy/ui/dashboard.py": "tests/proxy/ui/test_presets.py: one table for all presets",
     "proxy/ui/headlamp.py": "tests/proxy/ui/test_presets.py",

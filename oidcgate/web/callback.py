@@ -31,7 +31,7 @@ from oidcgate.web import texts
 from oidcgate.web.answers import RETRY_AFTER, note
 from oidcgate.web.facts import Inbound
 from oidcgate.web.live import Live
-from oidcgate.web.login import LoginPages, LoginParts, single
+from oidcgate.web.login import LoginPages, LoginParts, alone, single
 from oidcgate.web.pages import Action, Page, redirect
 from oidcgate.web.site import SiteRuntime
 
@@ -110,7 +110,7 @@ class CallbackPages:
             redirect_uri=self._login.redirect_uri(root),
             verifier=attempt.verifier,
             nonce=attempt.nonce,
-            audiences=self._providers.login_audiences(root.provider_id, attempt.only or None),
+            audiences=self._providers.login_audiences(root.provider_id, alone(attempt.only)),
         )
 
     async def _sign_in_or_wait(
@@ -125,7 +125,7 @@ class CallbackPages:
         try:
             return await self._sign_in(inbound, root, attempt, tokens, claims, request_id)
         except NeedsNarrowLogin as error:
-            if attempt.only:
+            if alone(attempt.only) is not None:
                 return self._page(texts.TOKEN_REFUSED, error.status, self._again(attempt), request_id)
             log.info("the provider gives no refresh token: a second pass asks for one cluster alone")
             site = self._goal_site(attempt) or root
@@ -171,7 +171,7 @@ class CallbackPages:
             site=root,
             address=inbound.client,
             agent=agent_of(inbound),
-            only=attempt.only,
+            only=alone(attempt.only) or "",
         )
         await self._keep(inbound, live)
         response = await self._to_goal(inbound, attempt, live, request_id)

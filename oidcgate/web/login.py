@@ -37,6 +37,14 @@ log = logging.getLogger("oidcgate.login")
 REDIRECT_HEADER = b"x-auth-request-redirect"  # oauth2-proxy's word for ``rd`` in a header
 
 
+ALL = "*"  # every audience, although there is a login already
+
+
+def alone(only: str) -> str | None:
+    """The one audience that a login asks for; None = all."""
+    return None if only in ("", ALL) else only
+
+
 def query_values(target: str, name: str) -> list[str]:
     """The values of a query parameter, decoded exactly once; those that do not decode are left out."""
     values = []
@@ -130,10 +138,16 @@ class LoginPages:
         return not self._only(live, self._destinations.site_of(goal.origin))
 
     def _only(self, live: Live | None, site: SiteRuntime | None) -> str:
-        """The audience that a login must ask for alone, because the one there is cannot bring its token; or nothing."""
-        if live is None or site is None or self._grants.serves(live.shared.grant, site.audience):
+        """
+        What another login must ask for, because the one there is cannot bring the site's token; empty = none is needed.
+
+        Where there are no refresh tokens that is the site's audience alone, else all of them: with the new refresh token
+        the last one is dead.
+        """
+        grant = None if live is None else live.shared.grant
+        if grant is None or site is None or self._grants.serves(grant, site.audience):
             return ""
-        return site.audience or site.client[1]
+        return ALL if grant.refresh_token is not None else site.audience or site.client[1]
 
     def _is_foreign(self, goal: Destination) -> bool:
         """Whether the goal is a host of ``return_hosts`` that is no site."""
@@ -219,7 +233,7 @@ class LoginPages:
             metadata,
             client_id=provider.client_id,
             redirect_uri=self.redirect_uri(root),
-            scopes=self._providers.login_scopes(root.provider_id, only or None),
+            scopes=self._providers.login_scopes(root.provider_id, alone(only)),
             state=attempt.state,
             nonce=attempt.nonce,
             verifier=attempt.verifier,

@@ -117,6 +117,23 @@ SECRET = {"issuer": "https://dex.example.com", "client_id": "gate", "client_secr
             id="wildcard-with-an-upstream",
         ),
         pytest.param(
+            document(sites=[site(), site(url="https://ui.example.com:8443")]),
+            "sites[1].url: the same host as another site's: cookies ignore ports",
+            id="one-host-two-ports",
+        ),
+        pytest.param(
+            document(sites=[site(provider={"audience": "a"}), site(url="https://b.example.com")]),
+            "sites[1].provider.audience: is needed: other sites of this client have one",
+            id="an-audience-for-some",
+        ),
+        pytest.param(
+            document(
+                sites=[site(provider={"audience": "a", "scopes": ["openid", "audience:server:client_id:b"]})],
+            ),
+            "sites[0].provider.audience: asks for the token's audience itself",
+            id="an-audience-and-its-scope",
+        ),
+        pytest.param(
             document(sites=[{"url": "https://ui.example.com"}]),
             "sites[0].upstream: this key is needed",
             id="no-upstream",
@@ -183,7 +200,6 @@ def test_refused(given: dict[str, Any], expected: str) -> None:
         pytest.param(provider(internal_url="https://dex.dex.svc"), id="internal-https"),
         pytest.param(provider(proxy="http://u:p@proxy:3128"), id="proxy"),
         pytest.param(document(sites=[site(url="http://localhost:8000")]), id="site-on-this-machine"),
-        pytest.param(document(sites=[site(), site(url="https://ui.example.com:8443")]), id="one-host-two-ports"),
         pytest.param(document(session={"store": "memory"}), id="memory"),
         pytest.param(document(workers=4), id="workers"),
         pytest.param(document(workers="auto"), id="workers-auto"),

@@ -686,6 +686,35 @@ async def test_whoever_claims_to_be_somebody(central: Central, header: str) -> N
         assert reply.status == (403 if name in ("", "nginx") else yes(name))
 
 
+# Programs that bring a token of their own.
+
+PROGRAMS = {"one": {"programs": {"audiences": ["kubectl"]}}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_program_with_a_bad_token(name: str) -> None:
+    """401 that says so, and nothing that leads to a login; beside a cookie it is refused; elsewhere it is nobody's."""
+    async with Central(sites=PROGRAMS) as central:
+        bad = [*PAGE, ("Authorization", "Bearer a.b.c")]
+        reply = await Peer(central).ask(name, "/a", headers=bad)
+        assert reply.status == 401
+        assert "invalid_token" in reply.value("WWW-Authenticate")
+        assert reply.values("Location") == reply.values("X-Oidcgate-Location") == []
+        peer = await peer_of(central, "alice", "one", "two")
+        assert (await peer.ask(name, "/a", headers=bad)).status == 403
+        reply = await peer.ask(name, "/a", host="two", headers=[*CALL, bad[-1]])
+        assert reply.status == yes(name)
+        assert "a.b.c" not in reply.value("Authorization")
+
+
+async def test_a_strange_program_with_a_bad_token() -> None:
+    """From no peer: 401, and 403 beside a cookie would be no better than none."""
+    async with Central(sites=PROGRAMS, peers=()) as central:
+        raw = request("/oauth2/auth", host=central.host_of("one"), headers=[("Authorization", "Bearer a.b.c")])
+        reply = checked(await central.ask(raw))
+        assert reply.status == 401
+
+
 # A person with many groups.
 
 
@@ -741,6 +770,19 @@ async def test_a_token_that_is_too_large(caplog: pytest.LogCaptureFixture) -> No
         assert raw.count(b"\r\nX-Auth-Request-") == 4
         assert b"X-Auth-Request-Groups: team-0000,team-0001," in raw
         assert "alice" not in record.getMessage()
+
+
+async def test_who_was_warned_of_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Memory does not grow with the sessions; somebody may be told of once more."""
+    monkeypatch.setattr("oidcgate.web.forward_auth.MOST_WARNED", 2)
+    async with Central(audiences=False) as central:
+        central.issuer.replace_person(replace(DEMO_PEOPLE[0], groups=("g" * 3000,)))
+        with caplog.at_level(logging.WARNING, "oidcgate.forward_auth"):
+            for _ in range(5):
+                await head_of(central, await peer_of(central))
+        assert len(caplog.records) == 5
+        auth: Any = gate_of(central).forward_auth
+        assert len(auth._warned) <= 2
 
 
 async def test_groups_and_names_in_unicode(central: Central) -> None:

@@ -756,7 +756,12 @@ class Clusters:
         secret.touch(0o600)
         secret.write_text(SECRET)
         sites = [
-            {"url": f"http://s{n}.localhost", "upstream": {"url": "http://127.0.0.1:2"}, "provider": override}
+            {
+                "url": f"http://s{n}.localhost",
+                "upstream": {"url": "http://127.0.0.1:2"},
+                "identity": "token" if override.get("audience") else "none",  # as the configuration wants it
+                "provider": override,
+            }
             for n, override in enumerate(overrides)
         ]
         base = {"issuer": self.issuer.url, "client_id": CLIENT, "client_secret_file": str(secret), **provider}

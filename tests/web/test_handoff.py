@@ -166,3 +166,45 @@ async def test_an_outage_is_told(setting: Setting, monkeypatch: pytest.MonkeyPat
         await setting.handoffs.redeem("a" * NAME_LENGTH)
     with pytest.raises(StoreUnavailable):
         await setting.handoffs.issue("session:x", Wish(ORIGIN, BIND, NOW))
+
+
+async def test_where_a_sign_out_leads_on(setting: Setting) -> None:
+    """Kept as a ticket is: for a minute, for one look, sealed, and no ticket."""
+    name = await setting.handoffs.see_off("https://dex.example.com/logout?x=y")
+    (key,) = await setting.store.keys("ticket:")
+    stored = await setting.store.get(key)
+    assert stored is not None
+    assert b"dex" not in stored.value
+    assert await setting.handoffs.seen_off(name) == "https://dex.example.com/logout?x=y"
+    assert await setting.handoffs.seen_off(name) is None
+    late = await setting.handoffs.see_off("https://dex.example.com/")
+    setting.now += LIFE + 1
+    assert await setting.handoffs.seen_off(late) is None
+
+
+async def test_a_ticket_and_a_sign_out_are_not_taken_for_one_another(setting: Setting) -> None:
+    """Each is used up by being shown in the wrong place, and leads nowhere there."""
+    ticket = await setting.handoffs.issue("session:x", Wish(ORIGIN, BIND, NOW))
+    onward = await setting.handoffs.see_off("https://dex.example.com/")
+    assert await setting.handoffs.seen_off(ticket) is None
+    assert await setting.handoffs.redeem(onward) is None
+    assert await setting.handoffs.redeem(ticket) is None
+    assert await setting.handoffs.seen_off(onward) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["", "A", "A" * NAME_LENGTH, "\u00e4" * NAME_LENGTH, "https://evil.example/" + "a" * 22]
+)
+async def test_nobody_signed_out_under_that_name(setting: Setting, name: str) -> None:
+    """A name of somebody's own making leads nowhere."""
+    assert await setting.handoffs.seen_off(name) is None
+
+
+async def test_a_ticket_of_another_release(setting: Setting) -> None:
+    """What this one does not understand is no ticket, and is used up."""
+    name = "d" * NAME_LENGTH
+    key = ticket_key(name.encode())
+    sealed = setting.ring.seal(b'["a","b"]', purpose="ticket", context=key, nonce=bytes(12))
+    await setting.store.put(key, sealed, life=LIFE)
+    assert await setting.handoffs.redeem(name) is None
+    assert await setting.store.get(key) is None

@@ -244,10 +244,21 @@ async def test_a_single_site_has_none(stack: Stack) -> None:
     assert texts.ALL_CLUSTERS not in page.text
 
 
-async def test_a_site_with_another_client_is_named() -> None:
-    """What its provider says of the person is not known here, so the host itself will tell."""
-    async with Central(other="two", sites={"two": {"access": {"groups": ["nobody"]}}}) as central:
-        assert central.host_of("two") in rows(await open_landing(central, await signed_in(central)))
+@pytest.mark.parametrize(
+    ("access", "is_named"),
+    [
+        ({}, True),
+        ({"rules": [{"path": "/x", "groups": ["nobody"]}]}, True),
+        ({"groups": ["platform-admins"]}, False),
+        ({"emails": ["alice@example.com"]}, False),
+        ({"email_domains": ["example.com"]}, False),
+    ],
+)
+async def test_a_site_with_another_client(access: dict[str, Any], is_named: bool) -> None:
+    """What its provider says of the person is not known here: it is named when it is open to all."""
+    async with Central(other="two", sites={"two": {"access": access}}) as central:
+        found = rows(await open_landing(central, await signed_in(central)))
+        assert (central.host_of("two") in found) == is_named
 
 
 async def test_the_store_is_away(central: Central, monkeypatch: pytest.MonkeyPatch) -> None:

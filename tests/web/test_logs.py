@@ -193,7 +193,7 @@ async def test_remembered_paths_are_bounded(log: tuple[AccessLog, Path]) -> None
         access.add(row(f"/{number}"))
     access.add(row("/" + "x" * LONGEST_KNOWN))
     access.flush()
-    known = access._paths[SITE]
+    known = access._paths[SITE.preset.name]
     assert 0 < len(known) <= MOST_PATHS
     assert all(len(target) <= LONGEST_KNOWN for target in known)
 

@@ -24,7 +24,7 @@ def config_of(secret: Path, *overrides: dict[str, Any], **provider: Any) -> Any:
     """A configuration with a site for each override."""
     base = {"issuer": "http://localhost:1/dex", "client_id": "gate", "client_secret_file": str(secret), **provider}
     sites = [
-        {"url": f"http://s{n}.localhost", "upstream": UPSTREAM, "provider": override}
+        {"url": f"http://s{n}.localhost", "upstream": UPSTREAM, "identity": "none", "provider": override}
         for n, override in enumerate(overrides)
     ]
     return parse_config({"provider": base, "sites": sites}, folder=secret.parent)

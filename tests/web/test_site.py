@@ -170,7 +170,7 @@ def test_remembered_hosts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sites_with_another_client_log_in_apart() -> None:
     """The login host keeps a login for each provider, with a cookie and sessions of their own kind."""
     other = {"url": "https://two.example.com", "provider": {"client_id": "other"}}
-    table = table_of(AUTH, {"url": "https://one.example.com", "provider": {"audience": "a"}}, other)
+    table = table_of(AUTH, {"url": "https://one.example.com"}, other)
     two = table.get("two.example.com")
     assert two is not None
     assert set(table.roots) == {"", two.provider_id}
@@ -185,8 +185,10 @@ def test_sites_with_another_client_log_in_apart() -> None:
 
 
 def test_audiences() -> None:
-    """A site's tokens are for its cluster; without a word of it, for the gate's client."""
-    one, two = {"url": "https://one.example.com", "provider": {"audience": "a"}}, {"url": "https://two.example.com"}
-    table = table_of(AUTH, one, {**two, "provider": {"audience": "gate"}})
+    """A site's tokens are for its cluster; the login host's, which sends none, for the gate's client."""
+    one, two = ({"url": f"https://{n}.example.com", "provider": {"audience": n}} for n in ("one", "two"))
+    table = table_of({**AUTH, "upstream": {"url": []}}, one, two)
     found = [table.get(name) for name in ("auth.example.com", "one.example.com", "two.example.com")]
-    assert [site and site.audience for site in found] == ["", "a", ""]
+    assert [site and site.audience for site in found] == ["", "one", "two"]
+    same = table_of(AUTH, {"url": "https://one.example.com", "provider": {"audience": "gate"}})
+    assert [site.audience for site in same.sites] == ["", ""]

@@ -91,11 +91,22 @@ async def test_kept_for_a_month(setting: Setting) -> None:
 async def test_the_oldest_sites_give_way(setting: Setting) -> None:
     """A person's list has an end: hosts below a wildcard are countless."""
     for number in range(MOST_SITES + 6):
-        setting.now += 1
+        setting.now += WRITE_EVERY
         setting.visits.note(ALICE, f"https://{number}.example.com")
-    await setting.visits.publish()
+        await setting.visits.publish()
     found = await setting.other.of(ALICE)
     assert set(found) == {f"https://{number}.example.com" for number in range(6, MOST_SITES + 6)}
+
+
+async def test_sites_between_two_writes_are_bounded(setting: Setting) -> None:
+    """Those that are noted go on being noted; those beyond are not."""
+    for number in range(MOST_SITES + 6):
+        setting.visits.note(ALICE, f"https://{number}.example.com")
+    setting.now += 1
+    setting.visits.note(ALICE, "https://0.example.com")
+    found = await setting.visits.of(ALICE)
+    assert len(found) == MOST_SITES
+    assert found["https://0.example.com"] == NOW + 1
 
 
 async def test_people_between_two_writes_are_bounded(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
