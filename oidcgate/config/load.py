@@ -19,12 +19,7 @@ from oidcgate.config.rules import check_rules
 from oidcgate.errors import ConfigError, Problem
 
 RESERVED = {
-    "sites[].kubernetes",
-    "sites[].badge",
-    "sites[].kubectl",
-    "sites[].upstream.routes",
     "look",
-    "audit",
 }
 
 
@@ -203,7 +198,17 @@ def _find(node: Any, parts: list[str], prefix: str) -> Iterator[str]:
         yield from _find(node[name], parts[1:], path)
 
 
-PATH_KEYS = {"cert_file", "key_file", "ca_file", "client_secret_file", "token_file", "state_dir", "keys_file"}
+PATH_KEYS = {
+    "credential_file",
+    "file",
+    "cert_file",
+    "key_file",
+    "ca_file",
+    "client_secret_file",
+    "token_file",
+    "state_dir",
+    "keys_file",
+}
 
 
 def absolute_paths(config: Config, folder: Path) -> Config:

@@ -5,6 +5,7 @@ Pure. Field order is the order of ``config.example.yaml``; checks that need more
 """
 
 import ipaddress
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
@@ -24,6 +25,9 @@ from oidcgate.config.units import Duration, Size
 Algorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"]
 Url = Annotated[str, AfterValidator(checked_url)]
 ProxyUrl = Annotated[str, AfterValidator(checked_proxy)]
+TEMPLATE_FIELDS = ("subject", "email", "name", "preferred_username", "groups", "token")
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]
+HeaderTemplate = Annotated[str, Field(pattern=r"^[ -~]*$"), AfterValidator(lambda text: checked_template(text))]
 Port = Annotated[str, Field(description="host:port or unix:/path")]
 
 
@@ -42,6 +46,33 @@ def checked_host_pattern(text: str) -> str:
     parse_origin(f"https://{text.removeprefix('*.')}")
     if "/" in text or text != text.lower():
         raise ValueError(f"{text!r} must be a lower-case host, or *.domain for every host below it")
+    return text
+
+
+def checked_upstream(url: str) -> str:
+    """
+    The same address, when a UI can be behind it.
+
+    Raises:
+        ValueError: with a sentence for the operator.
+    """
+    if not url.startswith("unix:/"):
+        parse_origin(url)
+        if url.removesuffix("/").count("/") > 2:
+            raise ValueError(f"{url!r} has a path; the gate forwards paths as they come, so leave it out")
+    return url
+
+
+def checked_template(text: str) -> str:
+    """
+    A header's value in which ``{email}`` and the like stand for claims.
+
+    Raises:
+        ValueError: with a sentence for the operator.
+    """
+    for name in re.findall(r"\{([^}]*)\}?", text):
+        if name not in TEMPLATE_FIELDS:
+            raise ValueError(f"{{{name}}} is not known; there are {', '.join(f'{{{n}}}' for n in TEMPLATE_FIELDS)}")
     return text
 
 
@@ -152,6 +183,18 @@ class Session(Section):
     cookie: Cookie = Cookie()
 
 
+class Route(Section):
+    """Paths that another service of the same UI serves; the first that matches decides."""
+
+    path: str = Field(pattern=r"^/[!-~]*$", description="exact, or a prefix when it ends with *")
+    url: str
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        return checked_upstream(url)
+
+
 class Upstream(Section):
     """The UI behind a site."""
 
@@ -163,15 +206,15 @@ class Upstream(Section):
     connect_timeout: Duration = Field(default=5.0, gt=0)
     header_timeout: Duration = Field(default=30.0, gt=0)
     idle_timeout: Duration = Field(default=3600.0, gt=0)
+    resolve_every: Duration = Field(default=0.0, ge=0)
+    routes: tuple[Route, ...] = ()
+    headers: dict[HeaderName, HeaderTemplate] = Field(default={})
 
     @field_validator("url")
     @classmethod
     def _urls(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for url in (value,) if isinstance(value, str) else value:
-            if not url.startswith("unix:/"):
-                parse_origin(url)
-                if url.removesuffix("/").count("/") > 2:
-                    raise ValueError(f"{url!r} has a path; the gate forwards paths as they come, so leave it out")
+            checked_upstream(url)
         return value
 
     @property
@@ -202,6 +245,16 @@ class Rule(Section):
         return bool(self.groups or self.emails or self.email_domains)
 
 
+class May(Section):
+    """A permission in the cluster that a person must have to pass at all (SelfSubjectAccessReview)."""
+
+    verb: str = Field(min_length=1)
+    resource: str = Field(min_length=1, description="resource, or resource/subresource")
+    group: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
 class Access(Section):
     """Who may pass; empty means everyone the provider lets in."""
 
@@ -209,6 +262,7 @@ class Access(Section):
     emails: tuple[str, ...] = ()
     email_domains: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
+    may: May | None = None
 
 
 class Programs(Section):
@@ -217,14 +271,36 @@ class Programs(Section):
     audiences: tuple[str, ...] = ()
 
 
+class Kubernetes(Section):
+    """The API server behind the UI, for what the gate itself asks of it."""
+
+    api: Url
+    ca_file: str | None = None
+    server_name: str | None = None
+    credential_file: str | None = None
+    username_prefix: str = ""
+    groups_prefix: str = ""
+    system_groups: tuple[str, ...] = ()
+
+
+class Kubectl(Section):
+    """kubectl with the same account."""
+
+    client_id: str | None = None
+    redirect_port: int = Field(default=0, ge=0, le=65535)
+
+
 class Site(Section):
     """One address that browsers use, and the UI behind it."""
 
     url: str
     upstream: Upstream = Upstream()
-    identity: Literal["token", "none"] = "token"
+    identity: Literal["token", "impersonate", "none"] = "token"
     access: Access = Access()
     programs: Programs = Programs()
+    badge: bool = True
+    kubernetes: Kubernetes | None = None
+    kubectl: Kubectl = Kubectl()
     provider: ProviderOverride = ProviderOverride()
 
     @field_validator("url")
@@ -285,6 +361,12 @@ class Log(Section):
     access: bool = True
 
 
+class Audit(Section):
+    """One JSON event for each thing that somebody may ask about later."""
+
+    file: str | None = None
+
+
 class Config(Section):
     """The whole file."""
 
@@ -300,6 +382,7 @@ class Config(Section):
     forward_auth: ForwardAuth = ForwardAuth()
     limits: Limits = Limits()
     log: Log = Log()
+    audit: Audit = Audit()
 
     @field_validator("listen", mode="before")
     @classmethod

@@ -176,11 +176,30 @@ def _site(config: Config, site: Site, path: str) -> Iterator[Problem]:
             yield Problem(f"{path}.provider.issuer", "another issuer needs its own client_secret_file")
     upstream = site.upstream
     yield from _carried(config, site, path)
+    yield from _cluster(site, path)
     secure = any(url.startswith("https:") for url in upstream.urls)
     if upstream.urls and not secure and (upstream.ca_file or upstream.server_name or upstream.insecure_skip_verify):
         yield Problem(f"{path}.upstream.url", "TLS settings are given but the address is not https")
     if upstream.insecure_skip_verify and upstream.ca_file:
         yield Problem(f"{path}.upstream.insecure_skip_verify", "ca_file verifies the UI already; remove this switch")
+
+
+def _cluster(site: Site, path: str) -> Iterator[Problem]:
+    """What needs to know the API server, or a credential for it."""
+    kubernetes = site.kubernetes
+    if kubernetes is not None:
+        api = parse_origin(kubernetes.api)
+        if api.scheme == "http" and not is_loopback(api.host):
+            yield Problem(f"{path}.kubernetes.api", "sends tokens in clear; use https")
+    if site.access.may is not None and kubernetes is None:
+        yield Problem(f"{path}.access.may", "needs kubernetes.api: the API server is asked")
+    if site.identity == "impersonate":
+        if kubernetes is None or kubernetes.credential_file is None:
+            yield Problem(f"{path}.identity", "impersonate needs kubernetes.credential_file: the gate's own credential")
+        if not site.upstream.urls:
+            yield Problem(
+                f"{path}.identity", "impersonate needs an upstream: the gate's credential is told to no proxy"
+            )
 
 
 def _carried(config: Config, site: Site, path: str) -> Iterator[Problem]:
@@ -206,8 +225,16 @@ def _files(config: Config) -> Iterator[Problem]:
         yield from _keys(config.session.keys_file, "session.keys_file")
     for index, site in enumerate(config.sites):
         yield from _authority(site.upstream.ca_file, f"sites[{index}].upstream.ca_file")
+        yield from _cluster_files(site, f"sites[{index}].kubernetes")
         if site.provider != type(site.provider)():
             yield from _provider_files(effective_provider(config, site), f"sites[{index}].provider")
+
+
+def _cluster_files(site: Site, path: str) -> Iterator[Problem]:
+    if site.kubernetes is not None:
+        yield from _authority(site.kubernetes.ca_file, f"{path}.ca_file")
+        if site.kubernetes.credential_file is not None:
+            yield from _secret(site.kubernetes.credential_file, f"{path}.credential_file")
 
 
 def _admin_files(config: Config) -> Iterator[Problem]:

@@ -155,7 +155,8 @@ def _check_host(host: bytes, question: str) -> None:
     Raises:
         RequestError: they differ.
     """
-    named = [value for name, value in parse_qsl(question.partition("?")[2]) if name == "host"]
+    query = parse_qsl(question.partition("?")[2], keep_blank_values=True)
+    named = [value for name, value in query if name == "host"]
     ours = bare_host(host)
     if any(bare_host(value.encode("ascii", "replace")) != ours for value in named):
         raise RequestError("The original host is not the one of the server that asks.")

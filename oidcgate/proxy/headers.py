@@ -61,7 +61,13 @@ def is_dropped(name: bytes) -> bool:
 
 
 def end_to_end(
-    raw: RawHeaders, head: Head, *, own: bytes, others: Iterable[bytes] = (), websocket: bool = False
+    raw: RawHeaders,
+    head: Head,
+    *,
+    own: bytes,
+    others: Iterable[bytes] = (),
+    websocket: bool = False,
+    dropped: frozenset[str] = frozenset(),
 ) -> bytes:
     """
     The client's headers that go on, as a block of lines.
@@ -69,12 +75,13 @@ def end_to_end(
     Args:
         own: cookies whose names begin with this stay here.
         others: further cookies that stay here.
+        dropped: further names, in canonical form, that the gate itself sends.
         websocket: the handshake's own headers (``Sec-WebSocket-*``) are left out too; the tunnel writes them.
     """
-    nominated = {canonical(token) for token in head.nominated}
+    left_out = dropped | {canonical(token) for token in head.nominated}
     lines = []
     for name, value in raw:
-        if is_dropped(name) or canonical(name) in nominated:
+        if is_dropped(name) or canonical(name) in left_out:
             continue
         if websocket and canonical(name).startswith("sec-websocket-"):
             continue

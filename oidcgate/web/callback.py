@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp_session import new_session
 
 from oidcgate.errors import (
+    AudienceRefused,
     LoginError,
     NeedsNarrowLogin,
     ProviderError,
@@ -138,11 +139,14 @@ class CallbackPages:
                 only=site.audience or root.client[1],
             )
         except ProviderError as error:
-            log.error("a login gives no token for its site (request %s): %s", request_id, error)
-            return self._page((texts.TOKEN_REFUSED[0], error.public), error.status, self._again(attempt), request_id)
+            return self._no_token(error, attempt, request_id)
         except StoreUnavailable as error:
             log.warning("the store did not keep a new session: %s", error)
             return self._outage(texts.STORE_DOWN, attempt, request_id)
+
+    def _no_token(self, error: ProviderError, attempt: Attempt, request_id: str) -> web.Response:
+        log.error("a login gives no token for its site (request %s): %s", request_id, error)
+        return self._page((texts.TOKEN_REFUSED[0], error.public), error.status, self._again(attempt), request_id)
 
     def _goal_site(self, attempt: Attempt) -> SiteRuntime | None:
         """The site that a login is for."""
@@ -189,8 +193,12 @@ class CallbackPages:
         if not attempt.wish:
             return self._onward(inbound, attempt, request_id)
         wish = self._handoffs.read_wish(attempt.wish)
-        if wish is None or self._destinations.site_of(wish.origin) is None:
+        site = None if wish is None else self._destinations.site_of(wish.origin)
+        if wish is None or site is None:
             return self._page(texts.LATE, 400, self._start_at("/"), request_id)
+        if not self._grants.serves(live.shared.grant, site.audience):
+            refused = AudienceRefused(site.audience, site.client[1], "the provider gave another")
+            return self._no_token(refused, attempt, request_id)
         return await self._login.hand_over(live, wish)
 
     def _onward(self, inbound: Inbound, attempt: Attempt, request_id: str) -> web.Response:

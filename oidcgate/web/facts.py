@@ -180,6 +180,7 @@ class FactsTable:
                 own=own,
                 others=(*site.kept_cookies, *site.own_cookies),
                 websocket=head.upgrade == b"websocket",
+                dropped=site.outgoing.dropped,
             ),
             how=how,
             opens_page=is_navigation("GET", head),

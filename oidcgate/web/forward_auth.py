@@ -148,7 +148,7 @@ class ForwardAuth:
         if live is None:
             return self._nobody
         if live.told is None:
-            bearer = live.bearer if live.site.sends_token else b""
+            bearer = live.bearer if live.site.config.identity == "token" else b""
             live.told = identity_lines(live.claims, bearer, self._headers)
             self._warn(live, len(bearer))
         return live.told

@@ -281,7 +281,7 @@ class Gate:
             block=facts.block,
             forwarding=self.facts.forwarding(facts.head, facts.site, inbound.downstream.address),
             framing=framing,
-            bearer=live.bearer if live is not None and facts.site.sends_token else b"",
+            bearer=live.lines if live is not None else b"",
         )
         return Request(
             head=head,

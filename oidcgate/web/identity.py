@@ -17,7 +17,9 @@ WARN_TOKEN = 3584  # bytes of a token from which default buffers are in danger (
 LINE_COST = 4  # bytes of ": " and CRLF
 
 
-def identity_lines(claims: Claims | None, bearer: bytes, groups: Sequence[str]) -> bytes:
+def identity_lines(
+    claims: Claims | None, bearer: bytes, groups: Sequence[str], *, budget: int | None = BUDGET
+) -> bytes:
     """
     Header lines of an allowing answer.
 
@@ -25,6 +27,7 @@ def identity_lines(claims: Claims | None, bearer: bytes, groups: Sequence[str]) 
         claims: of the person; None where nobody needed to sign in.
         bearer: the whole Authorization line, or nothing.
         groups: which names, as in ``forward_auth.headers``.
+        budget: bytes that the lines may take; None = any number.
     """
     token = bearer.strip().removeprefix(b"Authorization: Bearer ")
     needed: list[bytes] = []
@@ -38,7 +41,7 @@ def identity_lines(claims: Claims | None, bearer: bytes, groups: Sequence[str]) 
         optional.append((b"X-Auth-Request-Preferred-Username", value_of(claims.preferred_username if claims else None)))
     if "x-forwarded" in groups:
         optional += _described(claims, b"X-Forwarded-User", b"X-Forwarded-Email", b"X-Forwarded-Group")
-    return b"".join([*needed, *_fitting(optional, BUDGET - sum(map(len, needed)))])
+    return b"".join([*needed, *_fitting(optional, -1 if budget is None else budget - sum(map(len, needed)))])
 
 
 def _described(claims: Claims | None, user: bytes, email: bytes, groups: bytes) -> list[tuple[bytes, bytes]]:

@@ -7,7 +7,7 @@ Edge by its clock only.
 import json
 import time
 
-from oidcgate.errors import ProviderUnreachable, SessionEnded
+from oidcgate.errors import ProviderUnreachable, SessionEnded, UpstreamError
 from oidcgate.oidc.idtoken import Claims
 from oidcgate.session.lifecycle import SEEN_WINDOW
 from oidcgate.session.session import Session
@@ -23,6 +23,7 @@ class Live:
         key: by which this process finds it: its handle, and where one cookie serves several sites, which of them.
         site: whose token it sends.
         bearer: the Authorization line of its token.
+        lines: all that the UI is sent about the person, the credential last.
         fresh_until: until when it may be used without another look (seconds since the epoch).
         seen: when a request or a websocket's byte last came.
         over: why it ended; empty while it goes on.
@@ -40,12 +41,14 @@ class Live:
         "fresh_until",
         "handle",
         "key",
+        "lines",
         "over",
         "seen",
         "session",
         "shared",
         "site",
         "told",
+        "unsendable",
         "user",
     )
 
@@ -61,6 +64,8 @@ class Live:
         self.admitted: bool | None = None
         self.told: bytes | None = None
         self.bearer = shared.bearer
+        self.lines = b""
+        self.unsendable: UpstreamError | None = None
         self.fresh_until = 0.0
         self._revision = -1
         shared.users.add(self)
@@ -85,25 +90,38 @@ class Live:
         Raises:
             SessionEnded: somebody signed out meanwhile.
             ProviderUnreachable: the token is past its time; the next request has a new one.
+            UpstreamError: nothing can be sent in this person's name.
         """
         if self.over:
             raise SessionEnded(self.over)
         if time.time() >= self.shared.usable_until:
             raise ProviderUnreachable("the token ran out while its request was on its way")
+        if self.unsendable is not None:
+            raise self.unsendable
 
     def take_over(self) -> None:
         """Take over what the grant has: another token, and perhaps other groups to judge."""
         if self.shared.revision != self._revision:
             self._revision = self.shared.revision
             self.bearer = self.shared.bearer
+            self._make_lines()
             self.admitted = None
             self.told = None
+
+    def _make_lines(self) -> None:
+        self.unsendable = None
+        try:
+            self.lines = self.site.outgoing.lines(self.claims, self.bearer)
+        except UpstreamError as error:
+            self.lines, self.unsendable = b"", error
 
     def refresh(self, now: float) -> None:
         """Take over what the grant has, and say until when that holds."""
         self.take_over()
+        if self.site.outgoing.may_change:
+            self._make_lines()
         shared = self.shared
         until = min(now + SEEN_WINDOW, shared.usable_until, self.session.ends)
         if shared.can_renew:
             until = min(until, shared.due if shared.due > now else now + 1.0)
-        self.fresh_until = until
+        self.fresh_until = until if self.unsendable is None else 0.0

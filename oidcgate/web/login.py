@@ -141,8 +141,8 @@ class LoginPages:
         """
         What another login must ask for, because the one there is cannot bring the site's token; empty = none is needed.
 
-        Where there are no refresh tokens that is the site's audience alone, else all of them: with the new refresh token
-        the last one is dead.
+        Where there are no refresh tokens that is the site's audience alone, else all of them: with the new refresh
+        token the last one is dead.
         """
         grant = None if live is None else live.shared.grant
         if grant is None or site is None or self._grants.serves(grant, site.audience):

@@ -87,9 +87,8 @@ class QuickWay:
             return False
         downstream.live = live
         self.taken += 1
-        bearer = live.bearer if site.sends_token else b""
         tail = facts.tails.get(downstream.address) or self._facts.tail(facts, downstream.address)
-        head = b"".join((METHODS[method], target.encode("ascii"), tail, bearer, b"\r\n"))
+        head = b"".join((METHODS[method], target.encode("ascii"), tail, live.lines, b"\r\n"))
         exchange = QuickExchange(downstream, facts, live, method, target, began=began, on_done=self._done)
         exchange.start(connection, head)
         return True

@@ -16,6 +16,7 @@ from oidcgate.net.upstream import UpstreamPools
 from oidcgate.proxy.reply import ReplyRewriter
 from oidcgate.proxy.ui import PRESETS, Preset
 from oidcgate.session.cookies import CookieNames, cookie_names, expire_cookie, named_in
+from oidcgate.web.outgoing import Outgoing
 from oidcgate.web.providers import Providers
 
 MOST_HOSTS = 1024  # hosts below a wildcard that are remembered
@@ -33,6 +34,7 @@ class SiteRuntime:
         audience: whom its tokens are for; empty = the client itself.
         session_site: what a session's record says that belongs here.
         scope: tells apart the lives of one session on several sites.
+        outgoing: what goes to the UI about a person.
         carries: whether requests are relayed to a UI from here; else another proxy does that.
         own_cookies: further names (or beginnings, with ``*``) of cookies of ours, besides those that begin with the
             session's.
@@ -55,7 +57,7 @@ class SiteRuntime:
     limits: RelayLimits
     kept_cookies: tuple[bytes, ...]
     own_cookies: tuple[bytes, ...]
-    sends_token: bool
+    outgoing: Outgoing
     carries: bool
     restricts: bool  # whether there are rules by path
     quick_target: re.Pattern[str]  # targets that need no second look
@@ -119,7 +121,7 @@ def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
             idle_timeout=site.upstream.idle_timeout,
             body_idle=config.limits.body_idle,
         ),
-        sends_token=site.identity == "token",
+        outgoing=Outgoing(site, preset),
         carries=bool(site.upstream.urls),
         restricts=bool(site.access.rules),
         quick_target=quick_target(config.prefix, preset.no_passage),

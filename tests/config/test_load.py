@@ -151,11 +151,6 @@ def test_secret_in_the_file() -> None:
     ("given", "path"),
     [
         pytest.param(document(look={"name": "x"}), "look", id="look"),
-        pytest.param(document(audit={"file": "x"}), "audit", id="audit"),
-        pytest.param(document(sites=[site(), site(url="https://b", kubernetes={})]), "sites[1].kubernetes", id="api"),
-        pytest.param(document(sites=[site(badge="on")]), "sites[0].badge", id="badge"),
-        pytest.param(document(sites=[site(kubectl={})]), "sites[0].kubectl", id="kubectl"),
-        pytest.param(upstream(routes={}), "sites[0].upstream.routes", id="routes"),
     ],
 )
 def test_reserved(given: dict[str, Any], path: str) -> None:

@@ -135,8 +135,8 @@ def test_upstream_urls(url: str | list[str]) -> None:
         ),
         pytest.param(document(sites=[site(url="ui.example.com")]), "must begin with https://", id="site-no-scheme"),
         pytest.param(
-            document(sites=[site(identity="impersonate")]),
-            "sites[0].identity: Input should be 'token' or 'none'",
+            document(sites=[site(identity="magic")]),
+            "sites[0].identity: Input should be 'token', 'impersonate' or 'none'",
             id="identity",
         ),
         pytest.param(

@@ -4,8 +4,7 @@ import asyncio
 import base64
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -16,9 +15,9 @@ from playwright.async_api import expect
 from oidcgate.web import texts
 from tests.journeys.steps import fill_in
 from tests.support.browser import NAVIGATION, SCRIPT, Browser
-from tests.support.central import COOKIE, DOMAIN, LASTING, Central, follow, question, walk_to
+from tests.support.central import COOKIE, DOMAIN, LASTING, Central, asking, follow, walk_to
 from tests.support.chromium import People
-from tests.support.raw import LIMIT, fetch, request
+from tests.support.raw import LIMIT, request
 from tests.web.steps import gate_of
 
 MODES = pytest.mark.parametrize(
@@ -176,85 +175,18 @@ async def test_a_thief_with_the_addresses_alone(shared: bool) -> None:
 # Hosts that nobody has configured.
 
 
-class Nginx:
-    """
-    What an nginx with auth_request does, for the hosts below a wildcard: it asks, and carries the request or redirects.
-
-    Args:
-        routes_own: whether ``/oauth2/`` of those hosts goes to the gate.
-    """
-
-    def __init__(self, central: Central, *, routes_own: bool) -> None:
-        self.central, self.routes_own = central, routes_own
-        self.port = 0
-        self.carried: list[tuple[str, dict[str, str]]] = []
-
-    def route(self, url: str) -> int | None:
-        """For a browser: the wildcard's hosts are served here."""
-        host = url.partition("://")[2].partition(":")[0]
-        configured = {f"{name}.{DOMAIN}" for name in ("auth", *self.central.clusters)}
-        return self.port if host.endswith(f".{DOMAIN}") and host not in configured else None
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request a connection."""
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        first, *lines = head[:-4].split("\r\n")
-        method, target, _ = first.split(" ")
-        headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-        host = next(value for name, value in headers if name == "Host")
-        length = int(next((value for name, value in headers if name == "Content-Length"), "0"))
-        body = await reader.readexactly(length)
-        if self.routes_own and target.startswith("/oauth2/"):
-            reply = await fetch(self.central.port, request(target, method=method, headers=headers, body=body), method)
-            kept = [(n, v) for n, v in reply.headers if n != "Transfer-Encoding"]
-            await self._send(writer, reply.status, kept, reply.body)
-            return
-        kept = [(name, value) for name, value in headers if name not in ("Host", "Content-Length")]
-        asked = await self.central.ask(question("nginx", f"http://{host}{target}", method=method, headers=kept))
-        assert asked.values("Set-Cookie") == []
-        if asked.status == 401 and asked.values("X-Oidcgate-Location"):
-            await self._send(writer, 302, [("Location", asked.value("X-Oidcgate-Location"))])
-        elif asked.status == 200:
-            self.carried.append((f"http://{host}{target}", dict(asked.headers)))
-            await self._send(writer, 200, [], b"the UI of " + host.encode())
-        else:
-            await self._send(writer, asked.status, [])
-
-    async def _send(
-        self, writer: asyncio.StreamWriter, status: int, headers: list[tuple[str, str]], body: bytes = b""
-    ) -> None:
-        kept = [(n, v) for n, v in headers if n.lower() not in ("content-length", "connection")]
-        lines = "".join(f"{name}: {value}\r\n" for name, value in [*kept, ("Content-Length", str(len(body)))])
-        writer.write(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode("latin-1") + body)
-        await writer.drain()
-        writer.close()
-
-
-@asynccontextmanager
-async def before(central: Central, *, routes_own: bool) -> AsyncIterator[Nginx]:
-    """A proxy before every host that has no site of its own."""
-    nginx = Nginx(central, routes_own=routes_own)
-    server = await asyncio.start_server(nginx.serve, "127.0.0.1", 0)
-    nginx.port = server.sockets[0].getsockname()[1]
-    try:
-        yield nginx
-    finally:
-        server.close()
-        await server.wait_closed()
-
-
 @MODES
 @pytest.mark.parametrize("name", ["new", "a.b.c", "xn--bcher-kva"])
 async def test_a_host_never_seen_before(shared: bool, name: str) -> None:
     """It works at once: no change in Dex, none in the gate, the deep link kept; with one cookie by questions alone."""
-    async with Central(shared=shared) as central, before(central, routes_own=not shared) as nginx:
+    async with Central(shared=shared) as central, asking(central, routes_own=not shared) as proxy:
         clients = dict(central.issuer.clients)
-        browser = Browser(route=nginx.route)
+        browser = Browser(route=proxy.route)
         url = f"{central.of(name)}/pods?a=b%20c&d#/x"
         page = await browser.sign_in(url)
         assert (page.status, page.url) == (200, url)
         assert page.text == f"the UI of {central.host_of(name)}"
-        carried, told = nginx.carried[-1]
+        carried, told = proxy.carried[-1]
         assert carried == url.partition("#")[0]
         assert audience(told["Authorization"].removeprefix("Bearer ")) == {"cluster-wild", "gate"}
         assert told["X-Auth-Request-Email"] == "alice@example.com"
@@ -269,17 +201,17 @@ async def test_a_host_never_seen_before(shared: bool, name: str) -> None:
 @MODES
 async def test_sign_out_reaches_hosts_behind_other_proxies(shared: bool) -> None:
     """The next question about any of them is answered with the way to the login."""
-    async with Central(shared=shared) as central, before(central, routes_own=not shared) as nginx:
-        browser = Browser(route=nginx.route)
+    async with Central(shared=shared) as central, asking(central, routes_own=not shared) as proxy:
+        browser = Browser(route=proxy.route)
         for name in ("new", "newer", "one"):
             await browser.sign_in(central.of(name) + "/")
         page = await browser.submit(await browser.open(f"{central.of('one')}/oauth2/sign_out"))
         assert page.status == 200
-        count = len(nginx.carried)
+        count = len(proxy.carried)
         for name in ("new", "newer"):
             assert (await browser.fetch(central.of(name) + "/api/x")).status == 401
             assert "password" in (await browser.open(central.of(name) + "/")).text
-        assert len(nginx.carried) == count
+        assert len(proxy.carried) == count
 
 
 OUTSIDE = (
@@ -329,6 +261,22 @@ async def test_a_host_outside_is_refused_after_the_login() -> None:
         assert texts.NOT_OURS[0] in page.text
         assert page.location == ""
         assert central.of("new") not in page.text
+
+
+@MODES
+@pytest.mark.parametrize("name", ["auth", "one", "fresh"])
+async def test_hosts_that_are_no_sites_of_ours(shared: bool, name: str) -> None:
+    """A login may lead on to those of ``return_hosts``, by https, with a session on the host that it began on."""
+    config = {"forward_auth": {"return_hosts": ["portal.example.org", ".tools.example.org"]}}
+    async with Central(shared=shared, config=config) as central:
+        browser = Browser()
+        for goal in ("https://portal.example.org/x?y", "https://a.tools.example.org/"):
+            start = f"{central.of(name)}/oauth2/start?rd={quote(goal, safe='')}"
+            if shared or name == "auth" or browser.cookies:
+                assert await walk_to(browser, start, "example.org/") == goal
+        for goal in ("http://portal.example.org/", "https://tools.example.org/", "https://x.portal.example.org/"):
+            page = await browser.send("GET", f"{central.of(name)}/oauth2/start?rd={quote(goal, safe='')}", NAVIGATION)
+            assert page.status == 400
 
 
 @MODES

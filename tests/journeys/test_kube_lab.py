@@ -11,12 +11,14 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.lab.cluster import ADMIN
+from tests.lab.kube.control_plane import ADMIN
 from tests.lab.kube.issuer import ClusterStack
 from tests.lab.kube.lab import CONTAINER, NAMESPACE, POD, Lab, running_lab
 from tests.lab.kube.programs import BUILD_LIMIT
+from tests.lab.kubelet import Kubelet
 from tests.support.browser import Browser
-from tests.support.raw import LIMIT
+from tests.support.processes import program
+from tests.support.raw import LIMIT, connect
 
 pytestmark = [
     pytest.mark.real,
@@ -27,20 +29,33 @@ PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 EXEC = f"{PODS}/{POD}/exec"
 REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
+CLIENT_WEBSOCKETS = ("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "KUBECTL_PORT_FORWARD_WEBSOCKETS")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def lab() -> AsyncIterator[Lab]:
     """The control plane that these tests share."""
-    async with running_lab() as running:
+    async with running_lab(audiences=("gate", "kubectl")) as running:
         yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def stack(lab: Lab) -> AsyncIterator[ClusterStack]:
     """A gate before it."""
-    async with lab.stack() as running:
+    running = lab.stack()
+    async with running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def older(lab: Lab) -> AsyncIterator[Kubelet]:
+    """A node that does not declare websockets, with a pod of the same name as the node."""
+    kubelet = Kubelet(lab.authority, name="older", websockets=False)
+    await kubelet.start()
+    await lab.cluster.join(kubelet)
+    await lab.cluster.run_pod(kubelet, NAMESPACE, kubelet.name)
+    yield kubelet
+    await kubelet.stop()
 
 
 # With kubectl, as somebody who has a token
@@ -70,12 +85,13 @@ async def test_kubectl_is_refused_in_the_api_server_s_words(lab: Lab) -> None:
     ("login", "client", "age", "status", "reason"),
     [
         ("alice", "gate", 0, 200, None),
+        ("alice", "kubectl", 0, 200, None),
         ("bob", "gate", 0, 403, "Forbidden"),
         ("carol", "gate", 0, 403, "Forbidden"),
         ("alice", "somebody-else", 0, 401, "Unauthorized"),
         ("alice", "gate", 3600, 401, "Unauthorized"),
     ],
-    ids=["may", "may-not", "no-groups", "other-audience", "expired"],
+    ids=["may", "second-audience", "may-not", "no-groups", "other-audience", "expired"],
 )
 async def test_api_server_judges(lab: Lab, login: str, client: str, age: int, status: int, reason: str | None) -> None:
     """200, 403 and 401, each as a Status object."""
@@ -114,9 +130,65 @@ async def test_exec_with_kubectl(lab: Lab) -> None:
     done = await lab.cluster.kubectl(*run, "sh", token=alice, stdin="echo a b\nnonsense\nexit 3\n")
     assert (done.returncode, done.stdout) == (3, "a b\n")
     assert "nonsense: not found" in done.stderr
-    assert lab.kubelet.calls[-1].protocol == V5
     refused = await lab.cluster.kubectl(*run, "cat", token=lab.issuer.id_token("bob"))
     assert 'cannot create resource "pods/exec"' in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("websockets", "node", "protocol"),
+    [
+        (True, "node-1", V5),
+        (False, "node-1", f"SPDY/3.1+{V4}"),
+        (True, "older", f"SPDY/3.1+{V4}"),
+        (False, "older", f"SPDY/3.1+{V4}"),
+    ],
+)
+async def test_what_reaches_the_kubelet(lab: Lab, older: Kubelet, websockets: bool, node: str, protocol: str) -> None:
+    """A websocket goes through to a node that declares them, else as SPDY; SPDY stays what it is."""
+    kubelet, pod = (older, older.name) if node == older.name else (lab.kubelet, POD)
+    environment = {name: str(websockets).lower() for name in CLIENT_WEBSOCKETS}
+    run = ("exec", "-i", "-n", NAMESPACE, pod, "--", "cat")
+    done = await lab.cluster.kubectl(*run, stdin="hé\n", environment=environment)
+    assert (done.returncode, done.stdout) == (0, "hé\n"), done.stderr
+    assert kubelet.calls[-1].protocol == protocol
+
+    server = await asyncio.start_server(shouting, "127.0.0.1", 0)
+    kubelet.ports[8080] = server.sockets[0].getsockname()[1]
+    command = lab.cluster.command("port-forward", "-n", NAMESPACE, pod, ":8080")
+    own = {**lab.cluster.environment, **environment}
+    async with server, program(*command, ready="Forwarding from 127.0.0.1", env=own) as (_, line):
+        port = int(line.split()[2].rpartition(":")[2])
+        for _ in range(2):
+            wire = await connect(port)
+            await wire.send(b"hello\n")
+            assert await wire.rest() == b"HELLO\n"
+            await wire.close()
+    assert kubelet.calls[-1].protocol == "SPDY/3.1+portforward.k8s.io"
+    await asyncio.wait_for(kubelet.calls[-1].ended.wait(), LIMIT)
+
+
+async def test_attach_and_port_forward_as_pages_do(lab: Lab) -> None:
+    """Both are handed to the kubelet as the websockets that they came as."""
+    headers = {"Authorization": f"Bearer {lab.issuer.id_token('alice')}"}
+    pod = f"{lab.cluster.url}{PODS}/{POD}"
+    server = await asyncio.start_server(shouting, "127.0.0.1", 0)
+    lab.kubelet.ports[8080] = server.sockets[0].getsockname()[1]
+    connector = aiohttp.TCPConnector(ssl=lab.authority.client_context())
+    async with server, aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        async with session.ws_connect(f"{pod}/attach?stdout=1", protocols=(V4,)) as socket:
+            assert await heard(socket, b"") == b""
+            lab.kubelet.containers[NAMESPACE, POD, CONTAINER].say("something")
+            assert await heard(socket, b"\n") == b"something\n"
+        async with session.ws_connect(f"{pod}/portforward?ports=8080", protocols=(V4,)) as socket:
+            assert await heard(socket, b"\x90\x1f", channel=0) == b"\x90\x1f"
+            await socket.send_bytes(b"\x00hello\n")
+            assert await heard(socket, b"\n", channel=0) == b"HELLO\n"
+
+
+async def shouting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server in a pod that answers one line."""
+    writer.write((await reader.readline()).upper())
+    writer.close()
 
 
 async def test_apply(lab: Lab) -> None:

@@ -118,12 +118,24 @@ class Cluster:
             kubeconfig: a file to use in place of a token.
             stdin: what it reads; None closes it.
         """
-        config = kubeconfig or self.kubeconfig(token)
-        command = [str(self.binaries.kubectl), f"--kubeconfig={config}", *args]
-        own = {"HOME": str(self.folder), "PATH": os.environ.get("PATH", ""), **(environment or {})}
         return await asyncio.to_thread(
-            subprocess.run, command, input=stdin or "", capture_output=True, text=True, env=own, timeout=LIMIT
+            subprocess.run,
+            self.command(*args, token=token, kubeconfig=kubeconfig),
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            env={**self.environment, **(environment or {})},
+            timeout=LIMIT,
         )
+
+    def command(self, *args: str, token: str = ADMIN, kubeconfig: Path | str | None = None) -> list[str]:
+        """kubectl with a kubeconfig, for those who run it themselves, in `environment`."""
+        return [str(self.binaries.kubectl), f"--kubeconfig={kubeconfig or self.kubeconfig(token)}", *args]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Away from the user's own configuration."""
+        return {"HOME": str(self.folder), "PATH": os.environ.get("PATH", "")}
 
     def kubeconfig(self, token: str) -> Path:
         """A file that names this cluster and somebody's token."""

@@ -3,29 +3,35 @@ A kubelet without containers: what kube-apiserver 1.37 asks of one for logs, exe
 
 Edge: aiohttp server, https, for clients with a certificate of the lab's authority only.
 The node declares ExtendWebSocketsToKubelet (KEP 4006, on by default since 1.36), so the API server hands over each
-websocket as it came. Without that it would speak SPDY here, which is not spoken; nor is what needs it from end to end:
-`kubectl port-forward`, and clients that open exec with SPDY. Sources: pkg/kubelet/server/server.go of kubernetes,
-pkg/streaming of cri-streaming.
+websocket as it came; without that it turns v5 of exec into SPDY. What clients send as SPDY comes as SPDY either way.
+Sources: pkg/kubelet/server/server.go of kubernetes, pkg/streaming of cri-streaming.
 """
 
 import asyncio
-import json
-import shlex
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from aiohttp import WSMsgType, web
-from multidict import CIMultiDictProxy, MultiDictProxy
+from aiohttp import web
+from multidict import MultiMapping
 
 from tests.lab.kube.authority import Authority
+from tests.lab.kube.channels import TUNNEL, Channels, SpdyChannels, Tunnel, Upgraded, WebSocketChannels, first_of
+from tests.lab.kube.container import (
+    ERROR,
+    RESIZE,
+    STDERR,
+    STDIN,
+    STDOUT,
+    Container,
+    Program,
+    Terminal,
+    busybox,
+)
+from tests.lab.kube.forwarding import forward_channels, forward_streams
 
-STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)  # channels: the first byte of each message
-CLOSE = 255  # v5 only: the channel named next gets nothing more
-PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")  # of exec and attach; port-forward has v4 alone
-SHELLS = ("sh", "bash", "/bin/sh", "/bin/bash")
+V4, V5, FORWARD = "v4.channel.k8s.io", "v5.channel.k8s.io", "portforward.k8s.io"
 SHUTDOWN_LIMIT = 0.01  # seconds; aiohttp takes 0 for no limit
 
 
@@ -34,139 +40,11 @@ class Call:
     """A request that the API server made."""
 
     path: str
-    query: MultiDictProxy[str]
-    headers: CIMultiDictProxy[str]
+    query: MultiMapping[str]
+    headers: MultiMapping[str]
     client: str  # the common name in its certificate
-    protocol: str = ""  # of the websocket
+    protocol: str = ""  # of its channels; SPDY/3.1+ stands before one that SPDY carries
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@dataclass
-class Container:
-    """What a container has said, and what runs in it."""
-
-    lines: list[tuple[datetime, str]] = field(default_factory=list)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def say(self, *lines: str) -> None:
-        """Write lines to its log; followers see them at once."""
-        self.lines += [(datetime.now(UTC), line) for line in lines]
-        self.changed.set()
-        self.changed = asyncio.Event()
-
-    async def more(self, seen: int) -> None:
-        """Wait until there are more lines than that."""
-        while len(self.lines) <= seen:
-            await self.changed.wait()
-
-
-class Terminal:
-    """
-    The streams of one exec or attach.
-
-    Attributes:
-        sizes: what the client said of its window, such as ``{"Width": 80, "Height": 24}``.
-    """
-
-    def __init__(self, socket: web.WebSocketResponse, query: MultiDictProxy[str], container: Container) -> None:
-        self.container = container
-        self.command = query.getall("command", [])
-        self.has_tty = query.get("tty") == "1"
-        self.sizes: list[dict[str, int]] = []
-        self._has_stdin = query.get("input") == "1"
-        self._socket = socket
-        self._typed: asyncio.Queue[bytes] = asyncio.Queue()
-        self._at_end = False
-
-    async def read(self) -> bytes:
-        """What was typed; empty at the end."""
-        if not self._has_stdin or self._at_end:
-            return b""
-        data = await self._typed.get()
-        self._at_end = not data
-        return data
-
-    async def write(self, data: bytes | str, channel: int = STDOUT) -> None:
-        """Send to the client; with a terminal there is no standard error."""
-        raw = data.encode() if isinstance(data, str) else data
-        if self.has_tty:
-            channel, raw = (STDOUT if channel == STDERR else channel), raw.replace(b"\n", b"\r\n")
-        await self._socket.send_bytes(bytes((channel,)) + raw)
-
-    async def finish(self, status: int) -> None:
-        """Tell how the command ended, in words of the API."""
-        body: dict[str, Any] = {"metadata": {}, "status": "Success"}
-        if status:
-            body = {
-                "metadata": {},
-                "status": "Failure",
-                "message": f"command terminated with non-zero exit code: {status}",
-                "reason": "NonZeroExitCode",
-                "details": {"causes": [{"reason": "ExitCode", "message": str(status)}]},
-            }
-        await self._socket.send_bytes(bytes((ERROR,)) + json.dumps(body).encode())
-
-    async def listen(self) -> None:
-        """Sort what comes until the client is gone."""
-        async for message in self._socket:
-            if message.type is not WSMsgType.BINARY or not message.data:
-                continue
-            channel, data = message.data[0], message.data[1:]
-            if channel == RESIZE:
-                self.sizes.append(json.loads(data))
-            elif channel == STDIN and data:
-                self._typed.put_nowait(data)
-            elif channel == CLOSE and data == bytes((STDIN,)):
-                self._typed.put_nowait(b"")
-
-
-Program = Callable[[Terminal], Awaitable[int]]
-
-
-async def busybox(terminal: Terminal) -> int:
-    """Run a few commands; returns the exit status."""
-    return await _run(terminal, terminal.command)
-
-
-async def _run(terminal: Terminal, words: list[str]) -> int:
-    match words:
-        case ["echo", *rest]:
-            await terminal.write(" ".join(rest) + "\n")
-        case ["cat"]:
-            while data := await terminal.read():
-                await terminal.write(data)
-        case [shell, "-c", line] if shell in SHELLS:
-            return await _run(terminal, shlex.split(line))
-        case [shell] if shell in SHELLS:
-            return await _shell(terminal)
-        case ["exit", status]:
-            return int(status)
-        case ["false"]:
-            return 1
-        case []:
-            pass
-        case [other, *_]:
-            await terminal.write(f"{other}: not found\n", STDERR)
-            return 127
-    return 0
-
-
-async def _shell(terminal: Terminal) -> int:
-    """Read lines and run them; with a terminal they are echoed, and there is a prompt."""
-    status, line = 0, ""
-    await terminal.write("$ " if terminal.has_tty else b"")
-    while data := await terminal.read():
-        line += data.decode().replace("\r", "\n")
-        if terminal.has_tty:
-            await terminal.write(data.replace(b"\r", b"\n"))
-        while "\n" in line:
-            first, _, line = line.partition("\n")
-            words = shlex.split(first)
-            if words[:1] == ["exit"]:
-                return int(words[1]) if words[1:] else status
-            status = await _run(terminal, words)
-            await terminal.write("$ " if terminal.has_tty else b"")
-    return status
 
 
 class Kubelet:
@@ -176,7 +54,7 @@ class Kubelet:
     Args:
         name: the node's.
         program: what exec runs, whatever the command.
-        websockets: declare that websockets may be handed over; else the API server turns them into SPDY.
+        websockets: declare that websockets may be handed over; else the API server turns some into SPDY.
 
     Attributes:
         calls: what the API server asked, in order.
@@ -268,6 +146,8 @@ class Kubelet:
                 return await handler(request, call)
             finally:
                 call.ended.set()
+                if call.protocol.startswith(TUNNEL) and request.transport is not None:
+                    request.transport.close()  # aiohttp has no part in it any more
 
         return noted
 
@@ -311,51 +191,57 @@ class Kubelet:
 
     async def _stream(self, request: web.Request, call: Call, program: Program) -> web.StreamResponse:
         container = self._container(request)
-        socket = await _upgraded(request, call, PROTOCOLS)
-        terminal = Terminal(socket, request.query, container)
+        reply, channels = await _opened(request, call)
+        terminal = Terminal(channels.send, request.query, container)
         self.terminals.append(terminal)
-        # an empty message says that it is open
-        await socket.send_bytes(bytes((STDOUT if request.query.get("output") == "1" else ERROR,)))
-        listening = asyncio.create_task(terminal.listen())
-        running = asyncio.create_task(_to_its_end(terminal, program))
-        await _first_of(listening, running)
-        await socket.close()
-        return socket
+
+        async def listen() -> None:
+            while (arrived := await channels.receive()) is not None:
+                terminal.feed(*arrived)
+
+        async def run() -> None:
+            await terminal.finish(await program(terminal))
+
+        await channels.send(STDOUT if request.query.get("output") == "1" else ERROR, b"")  # says that it is open
+        await first_of(listen(), run())
+        await channels.close()
+        return reply
 
     async def _port_forward(self, request: web.Request, call: Call) -> web.StreamResponse:
-        """Two channels for each port, data and errors; both begin with the port's number, low byte first."""
-        ports = [int(port) for port in request.query.get("port", "").split(",")]
-        socket = await _upgraded(request, call, PROTOCOLS[1:])
-        writers: dict[int, asyncio.StreamWriter] = {}
-        tasks = []
-        for index, port in enumerate(ports):
-            data, error = 2 * index, 2 * index + 1
-            for channel in (data, error):
-                await socket.send_bytes(bytes((channel,)) + port.to_bytes(2, "little"))
-            try:
-                reader, writers[data] = await asyncio.open_connection("127.0.0.1", self.ports[port])
-            except (KeyError, OSError) as problem:
-                await socket.send_bytes(bytes((error,)) + f"error forwarding port {port}: {problem!r}".encode())
-            else:
-                tasks.append(asyncio.create_task(_pump(reader, socket, data)))
-        try:
-            await _first_of(asyncio.create_task(_sort(socket, writers)), *tasks)
-        finally:
-            for writer in writers.values():
-                writer.close()
-        await socket.close()
+        if not _is_websocket(request):
+            await forward_streams(_taken_over(request, call, FORWARD), self.ports)
+            return web.Response()
+        socket = await _agreed(request, call, (V4, TUNNEL + FORWARD))
+        if call.protocol == V4:
+            ports = request.query.get("port", "").split(",")
+            await forward_channels(socket, list(map(int, ports)), self.ports)
+        else:
+            await forward_streams(Tunnel(socket), self.ports)
         return socket
 
 
-async def _upgraded(request: web.Request, call: Call, protocols: tuple[str, ...]) -> web.WebSocketResponse:
+async def _opened(request: web.Request, call: Call) -> tuple[web.StreamResponse, Channels]:
+    """Agree to an exec or an attach."""
+    if _is_websocket(request):
+        socket = await _agreed(request, call, (V5, V4))
+        return socket, WebSocketChannels(socket)
+    channels = SpdyChannels(_taken_over(request, call, V4))
+    asked = {"input": STDIN, "output": STDOUT, "error": STDERR, "tty": RESIZE}
+    await channels.open({ERROR} | {channel for name, channel in asked.items() if request.query.get(name) == "1"})
+    return web.Response(), channels
+
+
+def _is_websocket(request: web.Request) -> bool:
+    return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
+async def _agreed(request: web.Request, call: Call, protocols: tuple[str, ...]) -> web.WebSocketResponse:
     """
     Agree to a websocket with one of the protocols.
 
     Raises:
-        web.HTTPException: it is no websocket, or has no such protocol.
+        web.HTTPForbidden: none of them is offered.
     """
-    if request.headers.get("Upgrade", "").lower() != "websocket":
-        raise web.HTTPBadRequest(text=f"no SPDY here, only websockets: {request.headers.get('Upgrade')!r}")
     offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     if not set(offered) & set(protocols):
         raise web.HTTPForbidden(text=f"requested protocol(s) are not supported: {offered}")
@@ -365,33 +251,19 @@ async def _upgraded(request: web.Request, call: Call, protocols: tuple[str, ...]
     return socket
 
 
-async def _to_its_end(terminal: Terminal, program: Program) -> None:
-    await terminal.finish(await program(terminal))
+def _taken_over(request: web.Request, call: Call, protocol: str) -> Upgraded:
+    """
+    Agree to SPDY with this protocol inside; what a handler answers then reaches nobody.
 
-
-async def _first_of(*tasks: asyncio.Task[None]) -> None:
-    """Wait until one of them is done; the others are given up."""
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        with suppress(ConnectionError):  # the client is gone
-            task.result()
-
-
-async def _pump(reader: asyncio.StreamReader, socket: web.WebSocketResponse, channel: int) -> None:
-    while data := await reader.read(65536):
-        await socket.send_bytes(bytes((channel,)) + data)
-
-
-async def _sort(socket: web.WebSocketResponse, writers: dict[int, asyncio.StreamWriter]) -> None:
-    async for message in socket:
-        if message.type is WSMsgType.BINARY and message.data and message.data[0] in writers:
-            writers[message.data[0]].write(message.data[1:])
-            await writers[message.data[0]].drain()
+    Raises:
+        web.HTTPException: it is no such upgrade, or the protocol is not offered.
+    """
+    if request.headers.get("Upgrade", "").lower() != "spdy/3.1":
+        raise web.HTTPBadRequest(text="unable to upgrade: missing upgrade headers in request")
+    if protocol not in ", ".join(request.headers.getall("X-Stream-Protocol-Version", [])).split(", "):
+        raise web.HTTPForbidden(text=f"unable to upgrade: only {protocol} is spoken")
+    call.protocol = TUNNEL + protocol
+    return Upgraded(request, protocol)
 
 
 def _common_name(request: web.Request) -> str:

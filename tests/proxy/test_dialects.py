@@ -4,7 +4,15 @@ import pytest
 
 from oidcgate.errors import RequestError
 from oidcgate.inbound import RawHeaders
-from oidcgate.proxy.dialects import DIALECTS, Original, dialect_of, normal_host, read_original, restrictions
+from oidcgate.proxy.dialects import (
+    DIALECTS,
+    Original,
+    bare_host,
+    dialect_of,
+    normal_host,
+    read_original,
+    restrictions,
+)
 
 PREFIX = "/oauth2"
 CLIENT: RawHeaders = ((b"Cookie", b"oidcgate=x"), (b"Accept", b"*/*"))
@@ -374,3 +382,48 @@ def test_further_conditions(query: str, found: dict[str, tuple[str, ...]]) -> No
     assert restrictions(DIALECTS[""], f"/oauth2/auth{query}") == found
     for name in NAMES_OF_PEERS:
         assert restrictions(DIALECTS[name], f"/oauth2/auth/{name}{query}") == {}
+
+
+@pytest.mark.parametrize("name", URL_SOURCE)
+@pytest.mark.parametrize(
+    ("query", "good"),
+    [
+        ("?host=one.example.com", True),
+        ("?host=One.Example.com.", True),
+        ("?host=one.example.com:8443", True),
+        ("?x=y&host=one.example.com", True),
+        ("?host=two.example.com", False),
+        ("?host=one.example.com&host=two.example.com", False),
+        ("?host=xone.example.com", False),
+        ("?host=_", False),
+        ("?host=one.example.com%2C", False),
+        ("?host=%C3%B6ne.example.com", False),
+        ("?HOST=two.example.com", True),
+        ("?rd=two.example.com", True),
+    ],
+)
+def test_the_server_that_asks_names_its_host(name: str, query: str, good: bool) -> None:
+    """nginx's own variable holds what the client wrote in Host, even where the request line named another."""
+    target = f"{PREFIX}/auth/{name}".rstrip("/") + query
+    if good:
+        assert words(name, BY_URL, target).headers == ((b"Host", b"one.example.com"),)
+    else:
+        with pytest.raises(RequestError):
+            words(name, BY_URL, target)
+
+
+def test_bare_host() -> None:
+    """Without port and dot."""
+    assert [bare_host(h) for h in (b"A.Example.com", b"a.:1", b"a:80", b"[::1]:80", b"[::1]")] == [
+        b"a.example.com",
+        b"a",
+        b"a",
+        b"[::1]",
+        b"[::1]",
+    ]
+
+
+def test_a_path_that_is_not_ascii() -> None:
+    """Is refused, not replaced by another."""
+    with pytest.raises(RequestError, match="ASCII"):
+        words("envoy", ((b"Host", b"one.example.com"),), "/oauth2/auth/envoy/\u00e4")

@@ -5,14 +5,17 @@ Logins end at ``http://auth.k8s.localhost:PORT``; the clusters are its siblings,
 for itself alone; whatever else is below ``k8s.localhost`` is a host of the wildcard, whose requests a proxy carries.
 """
 
+import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from oidcgate.demo.issuer import Client
 from oidcgate.demo.ui import DemoUI
+from oidcgate.proxy.dialects import DIALECTS
 from oidcgate.web.handoff import Handoffs
 from oidcgate.web.server import GateServer
 from tests.support.browser import MOST_STEPS, NAVIGATION, Browser, Page
@@ -239,3 +242,76 @@ def question(
         headers=[*words, *headers, *extra],
         version=version,
     )
+
+
+class AskingProxy:
+    """
+    What a proxy with forward auth does for the wildcard's hosts: it asks, and carries the request or says no.
+
+    Args:
+        dialect: as which kind of peer.
+        routes_own: whether ``/oauth2/`` of those hosts goes to the gate.
+
+    Attributes:
+        carried: addresses whose requests went on to the UI, each with what it was told about the person.
+    """
+
+    def __init__(self, central: Central, *, dialect: str, routes_own: bool) -> None:
+        self.central, self.dialect, self.routes_own = central, dialect, routes_own
+        self.port = 0
+        self.carried: list[tuple[str, dict[str, str]]] = []
+
+    def route(self, url: str) -> int | None:
+        """For a browser: the wildcard's hosts are served here."""
+        host = urlsplit(url).hostname or ""
+        configured = {f"{name}.{DOMAIN}" for name in ("auth", *self.central.clusters)}
+        return self.port if host.endswith(f".{DOMAIN}") and host not in configured else None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request a connection."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        first, *lines = head[:-4].split("\r\n")
+        method, target, _ = first.split(" ")
+        headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        named = dict(headers)
+        body = await reader.readexactly(int(named.get("Content-Length", "0")))
+        if self.routes_own and target.startswith("/oauth2/"):
+            raw = request(target, method=method, headers=headers, body=body)
+            reply = await fetch(self.central.port, raw, method)
+        else:
+            reply = await self._guarded(f"http://{named['Host']}{target}", method, headers)
+        kept = [
+            (n, v) for n, v in reply.headers if n.lower() not in ("content-length", "transfer-encoding", "connection")
+        ]
+        text = "".join(f"{name}: {value}\r\n" for name, value in [*kept, ("Content-Length", str(len(reply.body)))])
+        writer.write(f"HTTP/1.1 {reply.status} X\r\n{text}\r\n".encode("latin-1") + reply.body)
+        await writer.drain()
+        writer.close()
+
+    async def _guarded(self, url: str, method: str, headers: list[tuple[str, str]]) -> Reply:
+        """What the client gets for an address of the UI's."""
+        kept = [(name, value) for name, value in headers if name not in ("Host", "Content-Length", "Connection")]
+        raw = question(self.dialect, url, method=method, headers=kept)
+        asked = await self.central.ask(raw, method if self.dialect == "envoy" else "GET")
+        assert asked.values("Set-Cookie") == []
+        if asked.status == DIALECTS[self.dialect].allow:
+            self.carried.append((url, dict(asked.headers)))
+            return Reply(200, "OK", [], b"the UI of " + urlsplit(url).netloc.encode())
+        if DIALECTS[self.dialect].passes_answer:
+            return asked
+        if asked.status == 401 and asked.values("X-Oidcgate-Location"):
+            return Reply(302, "Found", [("Location", asked.value("X-Oidcgate-Location"))])
+        return Reply(asked.status, asked.reason, [])
+
+
+@asynccontextmanager
+async def asking(central: Central, *, routes_own: bool, dialect: str = "nginx") -> AsyncIterator[AskingProxy]:
+    """A proxy before every host that has no site of its own."""
+    proxy = AskingProxy(central, dialect=dialect, routes_own=routes_own)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        server.close()
+        await server.wait_closed()

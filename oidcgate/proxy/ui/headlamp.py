@@ -13,5 +13,6 @@ HEADLAMP = Preset(
     api_paths=("/clusters/", "/wsMultiplexer", "/config", "/plugins", "/drain-node", "/portforward"),
     token_cookies=("headlamp-auth-*",),
     secret_paths=(),
+    identity_headers=("x-forwarded",),  # its --proxy-auth names; the token header wins over a cookie of its own
     no_passage=(),
 )

@@ -28,6 +28,7 @@ class Preset:
         unauthorized_type: its media type.
         answered: paths that we answer ourselves without a session, with 200 and this JSON.
         may_ignore_bearer: over plain HTTP it may act as itself for everybody, so it is asked first.
+        identity_headers: groups of further headers that tell it who somebody is, as in ``forward_auth.headers``.
         no_passage: prefixes answered with 404: pages that would load code from elsewhere.
     """
 
@@ -40,6 +41,7 @@ class Preset:
     answered: Mapping[str, bytes] = field(default_factory=dict)
     may_ignore_bearer: bool = False
     no_passage: tuple[str, ...] = ("/api/sockjs/iframe",)
+    identity_headers: tuple[str, ...] = ()
 
     def is_api(self, path: str) -> bool:
         """Whether scripts fetch this path, or one that a server may take it for."""

@@ -1,0 +1,87 @@
+"""
+What goes to a UI about a person: further headers, and last of all the credential.
+
+Edge: reads the gate's own credential where it acts for people. Made once a token, and sent as it is with every request.
+"""
+
+import re
+from pathlib import Path
+
+from oidcgate.config.model import Kubernetes, Site
+from oidcgate.config.secret import SecretFile, UnusableSecret
+from oidcgate.errors import UpstreamError
+from oidcgate.kube.impersonation import Naming, impersonation
+from oidcgate.oidc.idtoken import Claims
+from oidcgate.proxy.headers import canonical
+from oidcgate.proxy.rewrite import bearer_line
+from oidcgate.proxy.ui import Preset
+from oidcgate.web.identity import groups_value, identity_lines, value_of
+
+FIELD = re.compile(r"\{([a-z_]+)\}")
+AUTHORIZATION = b"Authorization: Bearer "
+
+
+class CredentialUnusable(UpstreamError):
+    """The gate's own credential for a cluster cannot be read."""
+
+    status = 503
+    public = "The gate has no usable credential for this cluster right now."
+
+
+class Outgoing:
+    """
+    The lines for one site.
+
+    Attributes:
+        dropped: further names that clients may not send, in canonical form.
+        may_change: whether the lines can change while the token does not.
+    """
+
+    def __init__(self, site: Site, preset: Preset) -> None:
+        self._identity = site.identity
+        self._headers = tuple(site.upstream.headers.items())
+        self._groups = preset.identity_headers
+        self._naming, self._credential = _acting(site.kubernetes if site.identity == "impersonate" else None)
+        self.dropped = frozenset(canonical(name.encode()) for name in site.upstream.headers)
+        self.may_change = self._credential is not None
+
+    def lines(self, claims: Claims, bearer: bytes) -> bytes:
+        """
+        Header lines for a person whose token makes that Authorization line.
+
+        Raises:
+            CredentialUnusable: the gate's own credential cannot be read.
+            NotImpersonated: nobody acts for a person of that name.
+        """
+        told = identity_lines(claims, bearer, self._groups, budget=None) if self._groups else b""
+        return b"".join([*self._further(claims, bearer), told, self._authority(claims, bearer)])
+
+    def _further(self, claims: Claims, bearer: bytes) -> list[bytes]:
+        """Configured headers; one whose value is empty, or none that a header carries, is left out."""
+        values = {
+            "subject": value_of(claims.subject),
+            "email": value_of(claims.email if claims.email_verified else None),
+            "name": value_of(claims.name),
+            "preferred_username": value_of(claims.preferred_username),
+            "groups": groups_value(claims.groups),
+            "token": bearer.removeprefix(AUTHORIZATION).strip(),
+        }
+        filled = ((name, FIELD.sub(lambda m: values[m[1]].decode(), template)) for name, template in self._headers)
+        return [f"{name}: {value}\r\n".encode() for name, value in filled if value.strip()]
+
+    def _authority(self, claims: Claims, bearer: bytes) -> bytes:
+        if self._credential is None:
+            return bearer if self._identity == "token" else b""
+        try:
+            own = bearer_line(self._credential.read())
+        except (UnusableSecret, UnicodeEncodeError) as error:
+            raise CredentialUnusable(f"kubernetes.credential_file: {error}") from error
+        named = impersonation(claims, self._naming)
+        return b"".join([*(f"{name}: {value}\r\n".encode() for name, value in named), own])
+
+
+def _acting(kubernetes: Kubernetes | None) -> tuple[Naming, SecretFile | None]:
+    if kubernetes is None or kubernetes.credential_file is None:
+        return Naming(), None
+    naming = Naming(kubernetes.username_prefix, kubernetes.groups_prefix, kubernetes.system_groups)
+    return naming, SecretFile(Path(kubernetes.credential_file))
