@@ -11,6 +11,7 @@ import ssl
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from oidcgate.demo.issuer_device import Device
 from oidcgate.demo.issuer_endpoints import Endpoints
 from oidcgate.demo.issuer_grants import Codes, RefreshTokens
 from oidcgate.demo.issuer_logout import Logout
@@ -29,6 +30,7 @@ class DemoIssuer(IssuerState):
 
     _runner: web.AppRunner | None = None
     _port = 0
+    _devices: Device | None = None
 
     def __repr__(self) -> str:
         return f"<DemoIssuer {self._origin or 'not started'}{self.path}>"
@@ -91,6 +93,7 @@ class DemoIssuer(IssuerState):
         self.refresh_tokens = RefreshTokens(self.now, self.refresh_tokens.reuse_interval)
         self.sessions = Sessions()
         self.waiting.clear()
+        self._device().forget()
 
     def release(self) -> None:
         """Let hanging requests go on; the same as ``quirks.release()``."""
@@ -106,7 +109,12 @@ class DemoIssuer(IssuerState):
         logout = Logout(self)
         return [await logout.end(session) for session in self.sessions.of(self.people[login].user_id)]
 
+    def _device(self) -> Device:
+        """One for the issuer's whole life."""
+        self._devices = self._devices or Device(self)
+        return self._devices
+
     def _app(self) -> web.Application:
         app = web.Application()
-        app.add_routes([*Endpoints(self).routes(), *Logout(self).routes()])
+        app.add_routes([*Endpoints(self).routes(), *self._device().routes(), *Logout(self).routes()])
         return app

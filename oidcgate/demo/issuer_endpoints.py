@@ -25,7 +25,7 @@ from oidcgate.demo.issuer_authorization import (
 )
 from oidcgate.demo.issuer_grants import TokenProblem, authenticated
 from oidcgate.demo.issuer_metadata import metadata
-from oidcgate.demo.issuer_model import CONNECTOR, Claims, Client, Parameters, Person
+from oidcgate.demo.issuer_model import CONNECTOR, DEVICE_CALLBACK, Claims, Client, Parameters, Person
 from oidcgate.demo.issuer_pages import error_page, login_page, welcome_page
 from oidcgate.demo.issuer_sessions import COOKIE, Session
 from oidcgate.demo.issuer_state import Dropped, Failed, IssuerState
@@ -119,6 +119,9 @@ class Endpoints:
         if request.method != "POST":
             raise TokenProblem(400, "invalid_request", "method not allowed")
         form = await fields(request)
+        further = self.state.further_grants.get(form.get("grant_type", ""))
+        if further is not None:  # these prove themselves by what they bring
+            return await further(form)
         grants = {"authorization_code": self._redeem, "refresh_token": self._refresh}
         if form.get("grant_type") not in grants:
             raise TokenProblem(400, "unsupported_grant_type")
@@ -251,6 +254,8 @@ async def parameters(request: web.Request) -> MultiDict[str]:
 
 def back(state: IssuerState, redirect_uri: str, answer: Parameters) -> web.Response:
     """The redirect to the client."""
+    if redirect_uri == DEVICE_CALLBACK:
+        redirect_uri = state.path + redirect_uri
     query = callback_query(redirect_uri, answer)
     change = state.quirks.callback_params
     return redirect(303, with_query(redirect_uri, change(query) if change else query))

@@ -2,8 +2,8 @@
 The discovery document of Dex v2.45.1, member for member.
 
 Pure.
-It promises no logout, no revocation, no ``iss`` in the response and no ``prompt``. It does promise device
-codes, token exchange and introspection, which this issuer leaves out.
+It promises no logout, no revocation, no ``iss`` in the response and no ``prompt``. It does promise token
+exchange and introspection, which this issuer leaves out.
 """
 
 from oidcgate.demo.issuer_model import Claims

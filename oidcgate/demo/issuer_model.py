@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+DEVICE_CALLBACK = "/device/callback"  # where a public client's device flow ends, below the issuer's path
 CONNECTOR = "local"  # what Dex calls its own password table; it is part of every subject
 
 Claims = dict[str, Any]
@@ -56,6 +57,8 @@ class Client:
         """Byte comparison, as in Dex; no default ports, no trailing slashes forgiven."""
         if self.redirect_uris or self.secret is not None:
             return uri in self.redirect_uris
+        if uri == DEVICE_CALLBACK:
+            return True
         parts = urlsplit(uri)
         return parts.scheme == "http" and _is_local(parts.hostname or "")
 

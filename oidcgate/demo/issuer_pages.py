@@ -100,6 +100,26 @@ def _hint(action: str, person: Person) -> str:
 """
 
 
+def device_page(action: str, user_code: str, *, invalid: bool) -> str:
+    """The form for a device flow's code; it posts ``user_code`` to ``action``."""
+    error = '<p class="error" role="alert">Invalid or expired user code.</p>' if invalid else ""
+    return _page(
+        "Enter the code",
+        f"""<p>Type the code that your program shows.</p>
+{error}
+<form method="post" action="{escape(action)}">
+<label for="user_code">Code</label>
+<input id="user_code" name="user_code" value="{escape(user_code)}" autocomplete="off" spellcheck="false" required>
+<button type="submit">Continue</button>
+</form>""",
+    )
+
+
+def device_done_page(client_name: str) -> str:
+    """The end of a device flow."""
+    return _page("Signed in", f"<p><strong>{escape(client_name)}</strong> may go on; you can close this page.</p>")
+
+
 def error_page(status: int, text: str) -> str:
     """A refusal that stays with the browser."""
     phrase = HTTPStatus(status).phrase

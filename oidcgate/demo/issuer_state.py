@@ -10,12 +10,14 @@ import asyncio
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
+from multidict import MultiDictProxy
 
 from oidcgate.demo.issuer_authorization import AuthRequest
 from oidcgate.demo.issuer_grants import Codes, RefreshTokens
@@ -77,6 +79,8 @@ class IssuerState:
         self.path = path.rstrip("/")
         self.quirks = quirks or Quirks()
         self.has_sessions = sessions
+        self.device_life = 300  # seconds; Dex's default
+        self.further_grants: dict[str, Callable[[MultiDictProxy[str]], Awaitable[web.Response]]] = {}
         self.auto_login = auto_login
         self.hints = hints
         self.calls: Counter[str] = Counter()

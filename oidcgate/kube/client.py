@@ -9,9 +9,11 @@ import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import aiohttp
+from multidict import CIMultiDict
 
 from oidcgate.config.model import Kubernetes
 from oidcgate.errors import OidcgateError
@@ -33,10 +35,11 @@ class ClusterUnreachable(OidcgateError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply: its status, and its JSON object."""
+    """A reply: its status, its JSON object, and what time it was there (seconds since the epoch)."""
 
     status: int
     body: dict[str, Any]
+    date: float | None = None
 
     @property
     def message(self) -> str:
@@ -76,20 +79,11 @@ class ApiServer:
         return await self._call("POST", path, headers, body)
 
     async def _call(self, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, Any] | None) -> Answer:
-        session = self._open()
         try:
-            async with session.request(
-                method,
-                self._api + path,
-                json=body,
-                headers={"Accept": "application/json", **headers},
-                allow_redirects=False,
-                server_hostname=self._server_name,
-            ) as reply:
-                raw = await reply.content.read(MOST_BYTES + 1)
-                if len(raw) > MOST_BYTES:
-                    raise ClusterUnreachable(f"{self._api}: the reply is too large", "reply")
-                return Answer(reply.status, _object(raw, self._api))
+            try:
+                return await self._once(method, path, headers, body)
+            except aiohttp.ServerDisconnectedError:  # it closed the idle connection at this very moment
+                return await self._once(method, path, headers, body)
         except aiohttp.ClientConnectorCertificateError as error:
             raise ClusterUnreachable(f"{self._api}: {error.certificate_error}", "tls") from None
         except aiohttp.ClientSSLError as error:
@@ -101,9 +95,31 @@ class ApiServer:
         except aiohttp.ClientError as error:
             raise ClusterUnreachable(f"{self._api}: {type(error).__name__}", "reply") from None
 
+    async def _once(self, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, Any] | None) -> Answer:
+        """One try; a review changes nothing, so that it may be asked for twice."""
+        sent = CIMultiDict(headers)
+        sent.setdefault("Accept", "application/json")
+        async with self._open().request(
+            method,
+            self._api + path,
+            json=body,
+            headers=sent,
+            allow_redirects=False,
+            server_hostname=self._server_name,
+        ) as reply:
+            raw = bytearray()
+            async for chunk in reply.content.iter_any():
+                raw += chunk
+                if len(raw) > MOST_BYTES:
+                    raise ClusterUnreachable(f"{self._api}: the reply is too large", "reply")
+            return Answer(reply.status, _object(bytes(raw), self._api), _date(reply.headers.get("Date")))
+
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            context = ssl.create_default_context(cafile=self._ca_file)
+            try:
+                context = ssl.create_default_context(cafile=self._ca_file)
+            except OSError as error:  # ssl.SSLError is one
+                raise ClusterUnreachable(f"{self._ca_file} is no readable CA bundle: {error}", "tls") from None
             connector = aiohttp.TCPConnector(ssl=context, limit=16)
             self._session = aiohttp.ClientSession(
                 connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
@@ -124,3 +140,11 @@ def _object(raw: bytes, api: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ClusterUnreachable(f"{api}: the reply is no JSON object; is this an API server?", "reply")
     return found
+
+
+def _date(header: str | None) -> float | None:
+    """A Date header (RFC 9110 §6.6.1) in seconds since the epoch; None when it is none."""
+    try:
+        return None if header is None else parsedate_to_datetime(header).timestamp()
+    except ValueError:
+        return None

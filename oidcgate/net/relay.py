@@ -20,7 +20,7 @@ from oidcgate.errors import OidcgateError, RequestError, UpstreamError, Upstream
 from oidcgate.net.downstream import Downstream
 from oidcgate.net.upload import Body, Upload
 from oidcgate.net.upstream import Pool, UpstreamConnection, UpstreamPools
-from oidcgate.proxy.chunked import LAST_CHUNK, ChunkedDecoder, ChunkError, encode_chunk
+from oidcgate.proxy.chunked import LAST_CHUNK, ChunkedDecoder, ChunkError, Decoder, encode_chunk
 from oidcgate.proxy.reply import MOST_HEAD, BadReply, Framing, Reply, ReplyRewriter
 
 MOST_INTERIM = 10  # 1xx replies before the real one
@@ -72,7 +72,7 @@ class Exchange:
     _held = b""
     _left = 0
     _interim = 0
-    _decoder: ChunkedDecoder | None = None
+    _decoder: Decoder | None = None
     _since = 0.0
 
     def __init__(
@@ -220,7 +220,7 @@ class Exchange:
                 return
             self._left = reply.length
         elif framing is Framing.CHUNKED:
-            self._decoder = ChunkedDecoder()
+            self._decoder = self._decoder or ChunkedDecoder()
         if not self._http11 and framing in (Framing.CHUNKED, Framing.CLOSE):
             self.keep_alive = False  # only the connection's end tells such a browser where the body ends
         self._reusable = reply.reusable

@@ -8,9 +8,13 @@ Edge: asyncio transports. Rules of this file:
 """
 
 import asyncio
+import logging
 import select
+import socket
 import ssl
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Protocol, cast
 
 from oidcgate.config.addresses import parse_origin
@@ -18,8 +22,11 @@ from oidcgate.config.model import Upstream
 from oidcgate.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from oidcgate.proxy.rewrite import host_line
 
+log = logging.getLogger("oidcgate.upstream")
+
 MOST_IDLE = 128  # connections kept for one address
 LONGEST_IDLE = 50.0  # seconds; servers give up after 60 or more
+DOWN_FOR = 5.0  # seconds for which a replica that did not accept a connection is left alone, where there are others
 WRITE_BUFFER = 512 * 1024  # bytes held for a slow reader before the other side is asked to wait
 
 
@@ -126,13 +133,18 @@ class UpstreamConnection(asyncio.Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a replica listens: ``path`` for a Unix socket, else host and port."""
+    """
+    Where a replica listens: ``path`` for a Unix socket, else host and port.
+
+    ``authority`` and ``server_name`` are those of the name that it was found under, if it was.
+    """
 
     host: str
     port: int
     path: str
     secure: bool
     authority: str
+    server_name: str = ""
 
     def __str__(self) -> str:
         return f"unix:{self.path}" if self.path else f"{'https' if self.secure else 'http'}://{self.authority}"
@@ -170,7 +182,9 @@ class Pool:
         self.address = address
         self.host_line = host_line(address.authority)
         self._tls = tls
-        self._server_name = upstream.server_name or address.host
+        self.name = f"{address.host} {address.port} {address.path}".encode()
+        self.down_until = 0.0  # the event loop's time; until then others are preferred
+        self._server_name = upstream.server_name or address.server_name or address.host
         self._connect_timeout = upstream.connect_timeout
         self.idle: list[UpstreamConnection] = []
 
@@ -233,25 +247,42 @@ class Pool:
 
 
 class UpstreamPools:
-    """The replicas of one upstream; somebody's requests go to the same one while it answers."""
+    """
+    The replicas of one upstream; somebody's requests go to the same one while it answers.
+
+    Which one follows from the handle and the replicas' addresses alone (highest random weight), so every process
+    agrees, and a replica that comes or goes moves nobody but its own. One that does not accept connections is left alone
+    for a moment.
+
+    Attributes:
+        on_change: called when somebody's requests may go elsewhere from now on.
+    """
 
     def __init__(self, upstream: Upstream) -> None:
-        tls = tls_context(upstream) if any(url.startswith("https:") for url in upstream.urls) else None
-        addresses = [parse_address(url) for url in upstream.urls]
-        self.pools = [Pool(address, upstream, tls=tls if address.secure else None) for address in addresses]
-        self.header_timeout = upstream.header_timeout
-        self.idle_timeout = upstream.idle_timeout
+        self._upstream = upstream
+        self._tls = tls_context(upstream) if any(url.startswith("https:") for url in upstream.urls) else None
+        self._configured = [parse_address(url) for url in upstream.urls]
+        self.pools = [self._pool(address) for address in self._configured]
+        self._resolve_at = 0.0
+        self.on_change: Callable[[], None] = lambda: None
+
+    def _pool(self, address: Address) -> Pool:
+        return Pool(address, self._upstream, tls=self._tls if address.secure else None)
 
     @property
     def origins(self) -> tuple[str, ...]:
         """The origins that a Location of ours may name."""
-        return tuple(str(pool.address) for pool in self.pools if not pool.address.path)
+        return tuple(str(address) for address in self._configured if not address.path)
 
     def for_handle(self, handle: bytes) -> Pool:
         """The replica for a session."""
         if len(self.pools) == 1:
             return self.pools[0]
-        return self.pools[int.from_bytes(handle[:6], "big") % len(self.pools)]
+        return max(self._up() or self.pools, key=lambda pool: sha256(handle + pool.name).digest())
+
+    def _up(self) -> list[Pool]:
+        now = asyncio.get_running_loop().time()
+        return [pool for pool in self.pools if pool.down_until <= now]
 
     async def connect(self, first: Pool) -> UpstreamConnection:
         """
@@ -260,15 +291,51 @@ class UpstreamPools:
         Raises:
             UpstreamError: none answers.
         """
-        at = self.pools.index(first)
+        others = [pool for pool in self.pools if pool is not first]
         failure: UpstreamError | None = None
-        for pool in self.pools[at:] + self.pools[:at]:
+        for pool in [first, *sorted(others, key=lambda pool: pool.down_until)]:
             try:
-                return await pool.connect()
+                connection = await pool.connect()
             except UpstreamError as error:
                 failure = error
+                self._mark_down(pool)
+            else:
+                pool.down_until = 0.0
+                return connection
         assert failure is not None
         raise failure
+
+    def _mark_down(self, pool: Pool) -> None:
+        if len(self.pools) > 1:
+            pool.close()
+            pool.down_until = asyncio.get_running_loop().time() + DOWN_FOR
+            self.on_change()
+
+    async def look_again(self, now: float) -> None:
+        """Once a second: who was down is tried again, and DNS is asked when it is time. ``now`` is the loop's time."""
+        if any(0.0 < pool.down_until <= now for pool in self.pools):
+            for pool in self.pools:
+                if pool.down_until <= now:
+                    pool.down_until = 0.0
+            self.on_change()
+        if self._upstream.resolve_every and now >= self._resolve_at:
+            self._resolve_at = now + self._upstream.resolve_every
+            found = [await resolved(each) for each in self._configured]
+            if all(found):
+                self._adopt([address for each in found for address in each])
+
+    def _adopt(self, addresses: list[Address]) -> None:
+        """Take over what DNS says; replicas that stay keep their connections, those that left finish what they have."""
+        known = {pool.address: pool for pool in self.pools}
+        if set(addresses) == set(known):
+            return
+        for address in known.keys() - set(addresses):
+            known[address].close()
+        self.pools = [known.get(address) or self._pool(address) for address in dict.fromkeys(addresses)]
+        log.info(
+            "the replicas are now %s", ", ".join(f"{pool.address.host}:{pool.address.port}" for pool in self.pools)
+        )
+        self.on_change()
 
     def sweep(self, now: float) -> None:
         """As ``Pool.sweep``."""
@@ -279,3 +346,16 @@ class UpstreamPools:
         """As ``Pool.close``."""
         for pool in self.pools:
             pool.close()
+
+
+async def resolved(address: Address) -> list[Address]:
+    """An address of its own for each that DNS has for a host; none when it does not say."""
+    if address.path:
+        return [address]
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        log.warning("%s cannot be resolved, its last addresses stay: %s", address.host, error)
+        return []
+    hosts = sorted({str(info[4][0]) for info in found})
+    return [replace(address, host=host, server_name=address.server_name or address.host) for host in hosts]

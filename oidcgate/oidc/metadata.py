@@ -37,6 +37,7 @@ class Metadata:
     userinfo_endpoint: str | None = None
     end_session_endpoint: str | None = None
     revocation_endpoint: str | None = None
+    device_authorization_endpoint: str | None = None  # RFC 8628 §4
     code_challenge_methods: tuple[str, ...] = ()
     iss_parameter_supported: bool = False
     backchannel_logout_supported: bool = False
@@ -70,6 +71,7 @@ def parse_metadata(body: bytes, *, issuer: str, endpoint_hosts: frozenset[str]) 
         userinfo_endpoint=rules.optional("userinfo_endpoint"),
         end_session_endpoint=rules.optional("end_session_endpoint"),
         revocation_endpoint=rules.optional("revocation_endpoint"),
+        device_authorization_endpoint=rules.optional("device_authorization_endpoint"),
         code_challenge_methods=rules.listed("code_challenge_methods_supported"),
         iss_parameter_supported=rules.flag("authorization_response_iss_parameter_supported"),
         backchannel_logout_supported=rules.flag("backchannel_logout_supported"),

@@ -6,6 +6,7 @@ nothing ambiguous is passed on.
 """
 
 import re
+from typing import Protocol
 
 SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 MOST_LINE = 4096
@@ -14,6 +15,17 @@ MOST_TRAILERS = 16384
 
 class ChunkError(ValueError):
     """The chunk framing is broken."""
+
+
+class Decoder(Protocol):
+    """Finds the data in a body that comes in pieces."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the body is complete."""
+
+    def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """As ``ChunkedDecoder.feed``."""
 
 
 class ChunkedDecoder:

@@ -20,7 +20,7 @@ from oidcgate.proxy.forwarded import Network, client_address, forwarding_lines, 
 from oidcgate.proxy.headers import end_to_end
 from oidcgate.session.cookies import find_cookie
 from oidcgate.web.live import Live
-from oidcgate.web.site import SiteRuntime, SiteTable
+from oidcgate.web.site import RoutePools, SiteRuntime, SiteTable
 
 MOST_REMEMBERED = 4096  # header blocks
 MOST_BLOCK_REMEMBERED = 8192  # bytes
@@ -45,6 +45,7 @@ class Facts:
         opens_page: whether a person opens a page, were it a GET.
         is_quick: whether the usual GET with these headers needs no further look.
         pool: the replica that serves this handle; None where another proxy carries the requests.
+        routed: the replicas of further services of the UI, with their paths, in the order of the configuration.
         live: the session of this block's cookie, once a request of it was allowed on this site.
         tails: all of the outbound head but its first line, bearer and end, by the peer's address.
     """
@@ -58,8 +59,13 @@ class Facts:
     opens_page: bool
     is_quick: bool
     pool: Pool | None
+    routed: tuple[tuple[RoutePools, Pool], ...] = ()
     live: Live | None = None
     tails: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    def pool_for(self, path: str) -> Pool | None:
+        """The replica that serves this handle at a path."""
+        return next((pool for route, pool in self.routed if route.matches(path)), self.pool)
 
 
 @dataclass(slots=True)
@@ -189,17 +195,18 @@ class FactsTable:
             and site.carries
             and not site.restricts,
             pool=site.pools.for_handle(handle or NOBODY) if site.carries else None,
+            routed=tuple((route, route.pools.for_handle(handle or NOBODY)) for route in site.routes),
         )
 
-    def tail(self, facts: Facts, peer: str) -> bytes:
+    def tail(self, facts: Facts, peer: str, pool: Pool) -> bytes:
         """What follows a bodiless request's first line, but for the bearer and the end; remembered with the facts."""
-        assert facts.pool is not None
-        tail = facts.tails.get(peer)
+        key = peer if pool is facts.pool else f"{peer} {pool.address}"
+        tail = facts.tails.get(key)
         if tail is None:
             if len(facts.tails) >= MOST_TAILS:
                 facts.tails.clear()
             lines = self.forwarding(facts.head, facts.site, peer)
-            tail = facts.tails[peer] = FIRST_LINE_END + facts.pool.host_line + facts.block + lines
+            tail = facts.tails[key] = FIRST_LINE_END + pool.host_line + facts.block + lines
         return tail
 
     def forget(self) -> None:

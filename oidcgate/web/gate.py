@@ -220,7 +220,7 @@ class Gate:
 
     async def _pass_on(self, inbound: Inbound) -> "web.Response | Exchange":
         facts, request = inbound.facts, inbound.request
-        head, site, pool = facts.head, facts.site, facts.pool
+        head, site, pool = facts.head, facts.site, facts.pool_for(inbound.path)
         if pool is None:
             return answers.elsewhere(inbound, self._prefix, self.request_id(inbound))
         guard = self.guards.get(site.authority)
@@ -246,7 +246,7 @@ class Gate:
         exchange = await relay(
             self._exchanges(inbound, keep_alive=keep_alive),
             self._outbound(inbound, pool, framing_line(head, inbound.method), body),
-            pools=site.pools,
+            pools=site.pools_for(inbound.path),
             pool=pool,
         )
         return self._ended(inbound, exchange)
@@ -302,7 +302,7 @@ class Gate:
         exchange = await open_tunnel(
             self._exchanges(inbound, keep_alive=False),
             self._outbound(inbound, pool, handshake.lines(), None),
-            pools=site.pools,
+            pools=site.pools_for(inbound.path),
             pool=pool,
             switch=switch,
         )

@@ -81,13 +81,14 @@ class QuickWay:
             return False
         if method not in METHODS or not site.quick_target.fullmatch(target) or message.should_close:
             return False
-        pool = facts.pool
+        pool = facts.pool_for(target.partition("?")[0]) if facts.routed else facts.pool
         connection = pool.take() if pool is not None else None
-        if connection is None:
+        if pool is None or connection is None:
             return False
         downstream.live = live
         self.taken += 1
-        tail = facts.tails.get(downstream.address) or self._facts.tail(facts, downstream.address)
+        tail = None if facts.routed else facts.tails.get(downstream.address)
+        tail = tail or self._facts.tail(facts, downstream.address, pool)
         head = b"".join((METHODS[method], target.encode("ascii"), tail, live.lines, b"\r\n"))
         exchange = QuickExchange(downstream, facts, live, method, target, began=began, on_done=self._done)
         exchange.start(connection, head)

@@ -141,6 +141,9 @@ class GateServer:
             prefix=config.prefix,
             body_limit=config.limits.body,
         )
+        for site in self.sites:
+            for pools in site.every_pools:
+                pools.on_change = facts.forget
         self.gate.guards = {
             site.authority: Guard(site.pools, on_closed=facts.forget)
             for site in self.sites
@@ -285,7 +288,9 @@ class GateServer:
         self.downstream.sweep()
         now = asyncio.get_running_loop().time()
         for site in self.sites:
-            site.pools.sweep(now)
+            for pools in site.every_pools:
+                pools.sweep(now)
+                await pools.look_again(now)
         open_now = {id(c.live) for c in self.connections() if c.live is not None and c.writer_of_reply is not None}
         await self.sessions.sweep(lambda live: id(live) in open_now)
         self.programs.sweep()
@@ -352,7 +357,9 @@ class GateServer:
             "oidcgate_requests": self.downstream.requests_count,
             "oidcgate_connections": len(self.downstream.connections),
             "oidcgate_sessions": len(self.sessions),
-            "oidcgate_upstream_idle_connections": sum(len(p.idle) for s in self.sites for p in s.pools.pools),
+            "oidcgate_upstream_idle_connections": sum(
+                len(pool.idle) for site in self.sites for pools in site.every_pools for pool in pools.pools
+            ),
         }
 
     # The end.
@@ -385,7 +392,8 @@ class GateServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for site in self.sites:
-            site.pools.close()
+            for pools in site.every_pools:
+                pools.close()
         await self.grants.close()
         await self.providers.close()
         if self._admin is not None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from oidcgate.config.addresses import DEFAULT_PORT, HOST
-from oidcgate.config.model import Config, Site
+from oidcgate.config.model import Config, Site, Upstream
 from oidcgate.config.rules import effective_provider
 from oidcgate.net.relay import RelayLimits
 from oidcgate.net.upstream import UpstreamPools
@@ -21,6 +21,31 @@ from oidcgate.web.providers import Providers
 
 MOST_HOSTS = 1024  # hosts below a wildcard that are remembered
 LONGEST_HOST = 253  # RFC 1035 §2.3.4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoutePools:
+    """A further service of a UI: its paths (all below ``path`` when ``is_prefix``) and its replicas."""
+
+    path: str
+    is_prefix: bool
+    pools: UpstreamPools
+
+    def matches(self, path: str) -> bool:
+        """Whether a path is this service's."""
+        return path.startswith(self.path) if self.is_prefix else path == self.path
+
+
+def route_pools(upstream: Upstream) -> tuple[RoutePools, ...]:
+    """The further services of a UI; all else is as for the UI itself."""
+    return tuple(
+        RoutePools(
+            route.path.removesuffix("*"),
+            route.path.endswith("*"),
+            UpstreamPools(upstream.model_copy(update={"url": route.url})),
+        )
+        for route in upstream.routes
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +78,7 @@ class SiteRuntime:
     session_site: str
     scope: bytes
     pools: UpstreamPools
+    routes: tuple["RoutePools", ...]
     rewriter: ReplyRewriter
     limits: RelayLimits
     kept_cookies: tuple[bytes, ...]
@@ -64,6 +90,15 @@ class SiteRuntime:
 
     def __repr__(self) -> str:
         return f"<SiteRuntime {self.origin}>"
+
+    @property
+    def every_pools(self) -> tuple[UpstreamPools, ...]:
+        """Of the UI and of each further service of it."""
+        return (self.pools, *(route.pools for route in self.routes))
+
+    def pools_for(self, path: str) -> UpstreamPools:
+        """The service that a path belongs to."""
+        return next((route.pools for route in self.routes if route.matches(path)), self.pools)
 
     def ui_cookie_expiries(self, cookies: bytes) -> list[str]:
         """Set-Cookie values that remove the UI's own login cookies: those of known names, and those that came along."""
@@ -94,7 +129,8 @@ def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
     domain = config.session.cookie.domain
     names = cookie_names(config.session.cookie.name, secure=secure, domain=domain)
     preset = PRESETS[site.upstream.ui]
-    pools = UpstreamPools(site.upstream)
+    pools, routes = UpstreamPools(site.upstream), route_pools(site.upstream)
+    origins = tuple(dict.fromkeys(origin for each in (pools, *(r.pools for r in routes)) for origin in each.origins))
     kept = tuple(name.encode() for name in preset.token_cookies)
     host_only = names.login.removesuffix(b"-login-")
     own = () if host_only == names.session else (host_only + b"*",)
@@ -113,9 +149,8 @@ def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
         session_site=str(origin) if domain is None else f"*.{domain}",
         scope=b"" if domain is None else b"%d." % config.sites.index(site),
         pools=pools,
-        rewriter=ReplyRewriter(
-            origin=str(origin), upstream_origins=pools.origins, own=names.session, others=(*kept, *own)
-        ),
+        routes=routes,
+        rewriter=ReplyRewriter(origin=str(origin), upstream_origins=origins, own=names.session, others=(*kept, *own)),
         limits=RelayLimits(
             header_timeout=site.upstream.header_timeout,
             idle_timeout=site.upstream.idle_timeout,

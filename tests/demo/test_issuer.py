@@ -361,7 +361,7 @@ class TestTokens:
 
     async def test_other_grant(self, visitor):
         """Other grants are not served, though discovery names them."""
-        answer = await visitor.token(grant_type="urn:ietf:params:oauth:grant-type:device_code")
+        answer = await visitor.token(grant_type="urn:ietf:params:oauth:grant-type:token-exchange")
         assert (answer.status, answer.body) == (400, {"error": "unsupported_grant_type"})
 
     async def test_get(self, visitor):

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from oidcgate.config.model import Upstream
 from oidcgate.errors import UpstreamTimeout, UpstreamUnreachable
+from oidcgate.net import upstream as upstream_module
 from oidcgate.net.upstream import LONGEST_IDLE, MOST_IDLE, Pool, UpstreamPools, parse_address
 from tests.support.upstream import QUICK, SLOW, WAYS, Arrived, Gated, Link, ScriptedUpstream, answer, until
 
@@ -391,6 +392,69 @@ async def test_a_replica_that_is_down_is_passed_over(gated: Gated) -> None:
     both = UpstreamPools(Upstream(url=(dead, dead)))
     with pytest.raises(UpstreamUnreachable):
         await both.connect(both.pools[1])
+
+
+HANDLES = [bytes((n, n)) * 22 for n in range(60)]
+
+
+async def test_a_further_replica_moves_only_its_own() -> None:
+    """Those that are not the new one's stay where they are, in every process."""
+    urls = tuple(f"http://127.0.0.1:{port}" for port in (1, 2, 3))
+    before, after = UpstreamPools(Upstream(url=urls[:2])), UpstreamPools(Upstream(url=urls))
+    moved = [h for h in HANDLES if before.for_handle(h).address != after.for_handle(h).address]
+    assert 5 < len(moved) < 35
+    assert {after.for_handle(h).address.port for h in moved} == {3}
+
+
+async def test_a_replica_that_is_down_is_left_alone_for_a_while(gated: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its people go elsewhere, all at once and all back; who asks is told when that changes."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        dead = f"http://127.0.0.1:{free.getsockname()[1]}"
+    pools, changes = UpstreamPools(Upstream(url=(dead, gated.upstream.url))), []
+    pools.on_change = lambda: changes.append(len(changes))
+    (await pools.connect(pools.pools[0])).abort()
+    assert {pools.for_handle(h) for h in HANDLES} == {pools.pools[1]}
+    assert changes == [0]
+    now = asyncio.get_running_loop().time()
+    await pools.look_again(now)
+    assert changes == [0]
+    await pools.look_again(now + upstream_module.DOWN_FOR + 1)
+    assert changes == [0, 1]
+    assert {pools.for_handle(h) for h in HANDLES} == set(pools.pools)
+    only = pool_of(dead)
+    with pytest.raises(UpstreamUnreachable):
+        await only.connect(only.pools[0])
+    assert only.pools[0].down_until == 0.0  # where there is no other, there is nothing to prefer
+
+
+async def test_replicas_by_dns(gated: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each address that the name has is a replica; certificates and Host go by the name; a failure changes nothing."""
+    port = int(gated.upstream.url.rpartition(":")[2])
+    pools, changes = pool_of(f"http://ui.example:{port}", resolve_every="5s"), []
+    pools.on_change = lambda: changes.append(1)
+    said: list[Any] = [["10.0.0.1", "127.0.0.1", "127.0.0.1"], ["127.0.0.1", "::1"], OSError("no such name")]
+
+    async def getaddrinfo(host: str, asked: int, **_: object) -> list[Any]:
+        assert (host, asked) == ("ui.example", port)
+        answer = said.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return [(None, None, None, "", (address, port)) for address in answer]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo, raising=False)
+    await pools.look_again(100.0)
+    assert [pool.address.host for pool in pools.pools] == ["10.0.0.1", "127.0.0.1"]
+    assert {pool.address.server_name for pool in pools.pools} == {"ui.example"}
+    assert {pool.host_line for pool in pools.pools} == {f"Host: ui.example:{port}\r\n".encode()}
+    stays = pools.pools[1]
+    await pools.look_again(104.0)
+    assert len(said) == 2
+    await pools.look_again(105.0)
+    assert [pool.address.host for pool in pools.pools] == ["127.0.0.1", "::1"]
+    assert pools.pools[0] is stays
+    await pools.look_again(110.0)
+    assert len(changes) == 2
+    assert [pool.address.host for pool in pools.pools] == ["127.0.0.1", "::1"]
 
 
 async def test_addresses() -> None:

@@ -106,10 +106,10 @@ def test_tails_are_bounded() -> None:
     """One block from many peers, as behind a proxy's many addresses."""
     facts = table()
     found = read(facts, Asked())
-    tails = [facts.tail(found, f"10.0.0.{number}") for number in range(2 * module.MOST_TAILS)]
+    tails = [facts.tail(found, f"10.0.0.{number}", found.pool) for number in range(2 * module.MOST_TAILS)]
     assert len(found.tails) <= module.MOST_TAILS
     assert len(set(tails)) == len(tails)
-    assert facts.tail(found, "10.0.0.31") == tails[31]
+    assert facts.tail(found, "10.0.0.31", found.pool) == tails[31]
 
 
 def test_a_long_chain_is_not_remembered() -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from oidcgate.demo.ui import DemoUI
 from tests.support.browser import NAVIGATION, SCRIPT
 from tests.support.raw import Wire, connect, request
-from tests.support.stack import Stack
+from tests.support.stack import CLIENT, Stack
 from tests.web.steps import gate_of, look_again, quick_stack, the_live
 
 
@@ -138,3 +139,25 @@ async def test_pages_go_the_short_way_too(stack: Stack) -> None:
         assert reply.status == 200
         assert quick.taken == taken
     await line.wire.close()
+
+
+async def test_a_further_service_of_the_ui() -> None:
+    """Its paths go to it, on the quick way as on the slow one, each with the Host of its own service."""
+    async with quick_stack() as stack:
+        assert stack.ui is not None
+        await stack.stop_gate()
+        further = DemoUI(stack.issuer.url, CLIENT, record=True)
+        await further.start()
+        stack._site = {"upstream": {"routes": [{"path": "/api/v1/me*", "url": further.url}]}}
+        gate = await stack.start_gate()
+        browser = await stack.browser()
+        taken = gate.quick.taken
+        for _ in range(3):
+            assert (await browser.fetch(f"{stack.url}/api/v1/me")).status == 200
+            assert (await browser.fetch(f"{stack.url}/api/v1/echo")).status == 200
+        assert gate.quick.taken > taken
+        assert {arrival.raw_target for arrival in further.arrivals} == {"/api/v1/me"}
+        assert "/api/v1/me" not in {arrival.raw_target for arrival in stack.ui.arrivals}
+        hosts = {value.decode() for arrival in further.arrivals for name, value in arrival.headers if name == b"Host"}
+        assert hosts == {further.url.removeprefix("http://")}
+        await further.stop()

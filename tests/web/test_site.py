@@ -59,12 +59,13 @@ def test_expiries_of_the_uis_cookies() -> None:
 
 
 def test_what_the_data_path_asks() -> None:
-    """Whether a token goes along, and whether there are rules by path."""
-    site = site_of("http://a.localhost", identity="none", access={"rules": [{"path": "/x"}]})
-    assert not site.sends_token
-    assert site.restricts
-    assert site_of("http://a.localhost").sends_token
+    """Whether there are rules by path, and which service of the UI a path belongs to."""
+    assert site_of("http://a.localhost", access={"rules": [{"path": "/x"}]}).restricts
     assert not site_of("http://a.localhost", access={"groups": ["a"]}).restricts
+    routes = [{"path": "/api/v1/me", "url": "http://127.0.0.1:3"}, {"path": "/api/*", "url": "http://127.0.0.1:4"}]
+    site = site_of("http://a.localhost", upstream={"routes": routes})
+    ports = {path: site.pools_for(path).pools[0].address.port for path in ("/", "/api/v1/me", "/api/v1/meter", "/apis")}
+    assert ports == {"/": 2, "/api/v1/me": 3, "/api/v1/meter": 4, "/apis": 2}
 
 
 # Several hosts.
