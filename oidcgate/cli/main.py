@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from oidcgate import __version__
+from oidcgate.cli.kubectl import add_kubectl, run_kubectl
 from oidcgate.errors import ConfigError, OidcgateError
 from oidcgate.snippets import PROXIES
 
@@ -29,16 +30,9 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--schema", action="store_true", help="print a JSON Schema for editors")
 
     add_explain(commands)
-
-    snippet = commands.add_parser("snippet", help="print the configuration of the proxy that asks the gate")
-    snippet.add_argument("proxy", choices=sorted(PROXIES))
-    snippet.add_argument("--config", type=Path, required=True, metavar="FILE")
-    snippet.add_argument("--site", metavar="URL", help="which site, if there are several")
-    snippet.add_argument("--gate", metavar="URL", help="where that proxy reaches the gate")
-    snippet.add_argument("--upstream", metavar="URL", help="where it reaches the UI")
-    snippet.add_argument("--listen", metavar="HOST:PORT", help="where it listens")
-    snippet.add_argument("--cert-file", metavar="FILE", help="its certificate, where it ends TLS")
-    snippet.add_argument("--key-file", metavar="FILE", help="that certificate's key")
+    add_snippet(commands)
+    add_kubectl(commands)
+    add_doctor(commands)
 
     imported = commands.add_parser("import", help="write another program's configuration anew as ours")
     imported.add_argument("what", choices=["oauth2-proxy"])
@@ -62,6 +56,19 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def add_snippet(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The options of ``snippet``."""
+    snippet = commands.add_parser("snippet", help="print the configuration of the proxy that asks the gate")
+    snippet.add_argument("proxy", choices=sorted(PROXIES))
+    snippet.add_argument("--config", type=Path, required=True, metavar="FILE")
+    snippet.add_argument("--site", metavar="URL", help="which site, if there are several")
+    snippet.add_argument("--gate", metavar="URL", help="where that proxy reaches the gate")
+    snippet.add_argument("--upstream", metavar="URL", help="where it reaches the UI")
+    snippet.add_argument("--listen", metavar="HOST:PORT", help="where it listens")
+    snippet.add_argument("--cert-file", metavar="FILE", help="its certificate, where it ends TLS")
+    snippet.add_argument("--key-file", metavar="FILE", help="that certificate's key")
+
+
 def add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The options of ``explain``."""
     explained = commands.add_parser("explain", help="say what would become of a request, and why")
@@ -77,6 +84,22 @@ def add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     way.add_argument("--websocket", action="store_true", help="a page opens a websocket")
     explained.add_argument("--from", dest="origin", metavar="ORIGIN", help="the origin of the page that it comes from")
     explained.add_argument("--json", action="store_true", help="print an object for programs")
+
+
+def add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The options of ``doctor``."""
+    walked = commands.add_parser(
+        "doctor", help="walk from the browser's address to the UI, and name the hop that fails"
+    )
+    walked.add_argument("--config", type=Path, required=True, metavar="FILE")
+    walked.add_argument("--site", metavar="URL", help="only this one, or a host of a site with *")
+    walked.add_argument("--json", action="store_true", help="print a list of objects for programs")
+    token = walked.add_mutually_exclusive_group()
+    token.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="an ID token, to see who the cluster takes it for"
+    )
+    token.add_argument("--login", action="store_true", help="sign in with a browser anywhere, by the device flow")
+    walked.add_argument("--offline", action="store_true", help="only what needs no network")
 
 
 def demo_port(text: str) -> int:
@@ -128,6 +151,12 @@ def run(options: argparse.Namespace) -> int:
             from oidcgate.cli.explain import explain_
 
             return explain_(options)
+        case "doctor":
+            from oidcgate.cli.doctor import doctor
+
+            return doctor(options)
+        case "kubeconfig" | "credential":
+            return run_kubectl(options)
         case "snippet":
             from oidcgate.cli.snippet import snippet
 

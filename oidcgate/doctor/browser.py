@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from oidcgate.config.addresses import is_loopback
-from oidcgate.doctor.calls import Seen, Unreached
+from oidcgate.doctor.calls import BROWSER, Seen
 from oidcgate.doctor.reaching import Settings, certified, unreached
 from oidcgate.doctor.report import Said, fail, ok, skip, warn
 from oidcgate.doctor.scene import Scene, Visit
+from oidcgate.doctor.stages import Unreached
 
 SERVER = "oidcgate"
 NO_ROUTE = (502, 503, 504)  # what proxies say when they do not reach what is behind them
@@ -26,7 +27,7 @@ async def check_name(scene: Scene, visit: Visit) -> list[Said]:
     if is_loopback(origin.host):
         return [ok(f"{origin.host} is this machine")]
     try:
-        addresses = await scene.caller.resolve(origin.host.strip("[]"), origin.port)
+        addresses = await scene.caller.resolve(origin.host.strip("[]"), origin.port, BROWSER)
     except Unreached as error:
         todo = "give the host a DNS record that leads to the gate, or to the proxy before it"
         return [fail(str(error), visit.key("url"), todo)]
@@ -39,7 +40,7 @@ async def check_connection(scene: Scene, visit: Visit) -> list[Said]:
     ours = scene.config.tls is not None or visit.origin.scheme == "http"
     settings = Settings(f"the server of {visit.origin.host}", "listen" if ours else visit.key("url"))
     try:
-        certificate = await scene.caller.reach(str(visit.origin))
+        certificate = await scene.caller.reach(str(visit.origin), BROWSER)
     except Unreached as error:
         return [public_failure(error, visit, settings, own_tls=scene.config.tls is not None)]
     if certificate is None:
@@ -75,7 +76,7 @@ async def check_gate(scene: Scene, visit: Visit) -> list[Said]:
         return [skip("one cookie for all hosts: the gate's paths need no route on this one")]
     url = f"{visit.url}{config.prefix}/userinfo"
     try:
-        seen = await scene.caller.call(url, headers={"Accept": "application/json"})
+        seen = await scene.caller.call(url, BROWSER, headers={"Accept": "application/json"})
     except Unreached as error:
         return [unreached(error, Settings("the gate", visit.key("url")))]
     return [who_answers(seen, visit, prefix=config.prefix)]
@@ -94,7 +95,9 @@ def who_answers(seen: Seen, visit: Visit, *, prefix: str) -> Said:
         )
     if server == SERVER and seen.status >= 500:
         return fail(
-            f"the gate answers {seen.status}: {seen.text[:120].strip()}", "session.store", "see the gate's log and its /readyz"
+            f"the gate answers {seen.status}: {seen.text[:120].strip()}",
+            "session.store",
+            "see the gate's log and its /readyz",
         )
     name = f"{server or 'a server without a name'} answers {seen.status}"
     if seen.status in NO_ROUTE:
@@ -116,7 +119,7 @@ async def check_plain_http(scene: Scene, visit: Visit) -> list[Said]:
     """Whoever types the name without https is led there."""
     assert visit.origin is not None
     try:
-        seen = await scene.caller.call(f"http://{visit.origin.host}/")
+        seen = await scene.caller.call(f"http://{visit.origin.host}/", BROWSER)
     except Unreached as error:
         return [plain_http(None, str(error), visit)]
     return [plain_http((seen.status, seen.headers), "", visit)]

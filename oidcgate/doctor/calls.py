@@ -2,7 +2,7 @@
 Single calls, and at which stage they end: name, tcp, tls, timeout or reply.
 
 Edge: asyncio and the aiohttp client. Every call is short, follows no redirect, keeps no cookie and takes nothing from
-the environment. A name of this machine is not looked up (RFC 6761 §6.3): browsers do not, either.
+the environment. Where a browser's way is gone, a name of this machine is not looked up (RFC 6761 §6.3).
 """
 
 import asyncio
@@ -13,54 +13,35 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
-from cryptography import x509
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from oidcgate.config.addresses import is_loopback, parse_origin
-from oidcgate.errors import OidcgateError
+from oidcgate.doctor.stages import Certificate, Unreached, broken_tls, certificate, socket_reason, translated
 
 LIMIT: Final = 5.0  # seconds for one call
 MOST_BYTES: Final = 256 * 1024  # of a reply
 
-Stage = Literal["name", "tcp", "tls", "timeout", "reply"]
-Reason = Literal["", "expired", "early", "untrusted", "self-signed", "mismatch", "plain"]
-# OpenSSL's X509_V_ERR_*, as in ssl.SSLCertVerificationError.verify_code
-REASONS: Final[Mapping[int, Reason]] = {
-    2: "untrusted",
-    9: "early",
-    10: "expired",
-    18: "self-signed",
-    19: "self-signed",
-    20: "untrusted",
-    21: "untrusted",
-    62: "mismatch",
-    64: "mismatch",
-}
-
-
-class Unreached(OidcgateError):
-    """No answer; ``stage`` says how far the call came, and ``reason`` what TLS did not like."""
-
-    def __init__(self, stage: Stage, message: str, reason: Reason = "") -> None:
-        super().__init__(message)
-        self.stage = stage
-        self.reason = reason
-
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How an address is reached; ``path`` is a Unix socket's, ``proxy`` an outgoing proxy's URL."""
+    """How an address is reached: ``path`` a Unix socket's, ``proxy`` an outgoing proxy's URL, or ``as_browser``."""
 
     ca_file: str | None = None
     server_name: str | None = None
     verify: bool = True
     proxy: str | None = None
     path: str = ""
+    as_browser: bool = False
+
+    def host(self, name: str) -> str:
+        """What to look up: to browsers every name of this machine is localhost."""
+        is_name = not name[:1].isdigit() and ":" not in name
+        return "localhost" if self.as_browser and is_name and is_loopback(name) else name
 
     def tls(self) -> ssl.SSLContext:
         """How certificates are verified."""
@@ -72,14 +53,7 @@ class Way:
 
 
 STRAIGHT: Final = Way()
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """What a server showed: until when it is good (seconds since 1970), and for which names."""
-
-    expires: float
-    names: tuple[str, ...]
+BROWSER: Final = Way(as_browser=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +78,7 @@ class Caller:
         self.clock = clock
         self._limit = limit
 
-    async def resolve(self, host: str, port: int) -> list[str]:
+    async def resolve(self, host: str, port: int, way: Way = STRAIGHT) -> list[str]:
         """
         The addresses of a host.
 
@@ -114,7 +88,7 @@ class Caller:
         try:
             async with asyncio.timeout(self._limit):
                 loop = asyncio.get_running_loop()
-                found = await loop.getaddrinfo(connectable(host), port, type=socket.SOCK_STREAM)
+                found = await loop.getaddrinfo(way.host(host), port, type=socket.SOCK_STREAM)
         except OSError as error:  # a timeout is one
             raise Unreached("name", f"{host} does not resolve ({error.strerror or 'no answer'})") from None
         return list(dict.fromkeys(str(each[4][0]) for each in found))
@@ -131,11 +105,11 @@ class Caller:
             return None
         origin = parse_origin(url)
         host = origin.host.strip("[]")
-        await self.resolve(host, origin.port)
+        await self.resolve(host, origin.port, way)
         options: dict[str, Any] = {}
         if origin.scheme == "https":
             options = {"ssl": way.tls(), "server_hostname": way.server_name or host}
-        return await self._dial(asyncio.open_connection(connectable(host), origin.port, **options), origin.authority)
+        return await self._dial(asyncio.open_connection(way.host(host), origin.port, **options), origin.authority)
 
     async def _dial(self, opening: Any, what: str) -> Certificate | None:
         try:
@@ -188,69 +162,27 @@ class Caller:
                     body += more
                 return Seen(reply.status, CIMultiDictProxy(CIMultiDict(reply.headers)), body, _ahead(reply, at))
         except (aiohttp.ClientError, OSError) as error:
-            raise _translated(error, "/".join(url.split("/")[:3]), self._limit) from None
-
-
-def connectable(host: str) -> str:
-    """A host to connect to: every name of this machine is localhost."""
-    return "localhost" if is_loopback(host) and not host[0].isdigit() and ":" not in host else host
+            raise translated(error, "/".join(url.split("/")[:3]), self._limit) from None
 
 
 class _Names(ThreadedResolver):
-    """Looks up names, but for those of this machine."""
+    """Looks up names, some of them as others."""
+
+    def __init__(self, way: Way) -> None:
+        super().__init__()
+        self._way = way
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        return await super().resolve(connectable(host), port, family)
+        return await super().resolve(self._way.host(host), port, family)
 
 
 def _connector(way: Way) -> aiohttp.BaseConnector:
     if way.path:
         return aiohttp.UnixConnector(way.path, force_close=True)
-    resolver: AbstractResolver = _Names()
+    resolver: AbstractResolver = _Names(way)
     return aiohttp.TCPConnector(ssl=way.tls(), resolver=resolver, force_close=True)
-
-
-def _translated(error: Exception, what: str, limit: float) -> Unreached:
-    """What aiohttp raised, in our words: its own may quote what was received."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return broken_tls(error.certificate_error, what)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Unreached("name", f"{error.host} does not resolve")
-    if isinstance(error, TimeoutError):
-        return Unreached("timeout", f"{what} does not answer within {limit:g} s")
-    if isinstance(error, aiohttp.ClientSSLError):
-        return broken_tls(error.os_error, what)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return Unreached("tcp", f"{what} takes no connection ({socket_reason(error.os_error)})")
-    return Unreached("reply", f"{what} gives no proper HTTP answer ({type(error).__name__})")
-
-
-def broken_tls(error: BaseException, what: str) -> Unreached:
-    """Why TLS failed."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return Unreached("tls", f"{what}: {error.verify_message}", REASONS.get(error.verify_code, ""))
-    said = getattr(error, "reason", None) or str(error)
-    if "WRONG_VERSION" in said or "HTTP_REQUEST" in said or "RECORD_LAYER" in said:
-        return Unreached("tls", f"{what} speaks no TLS", "plain")
-    return Unreached("tls", f"{what}: {said[:200]}")
-
-
-def socket_reason(error: OSError) -> str:
-    """``Connection refused``, without asyncio's words around it."""
-    return {111: "connection refused", 113: "no route to host"}.get(error.errno or 0, error.strerror or str(error))
-
-
-def certificate(der: bytes) -> Certificate:
-    """What a certificate says that matters here."""
-    parsed = x509.load_der_x509_certificate(der)
-    names: list[str] = []
-    with suppress(x509.ExtensionNotFound):
-        shown = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names += shown.get_values_for_type(x509.DNSName)
-        names += [str(address) for address in shown.get_values_for_type(x509.IPAddress)]
-    return Certificate(parsed.not_valid_after_utc.timestamp(), tuple(names))
 
 
 def _ahead(reply: aiohttp.ClientResponse, at: float) -> float | None:

@@ -8,19 +8,21 @@ request only behind its choice of connectors, so a redirect or link that still c
 import re
 import secrets
 from html import unescape
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urljoin, urlsplit
 
-from oidcgate.config.secret import UnusableSecret
-from oidcgate.doctor.calls import Seen, Unreached
+from oidcgate.config.model import Provider as ProviderSection
+from oidcgate.config.secret import SecretFile, UnusableSecret, read_environment
+from oidcgate.doctor.calls import Seen
 from oidcgate.doctor.issuer import AUDIENCE, settings_of
 from oidcgate.doctor.reaching import unreached
 from oidcgate.doctor.report import Said, fail, ok, warn
 from oidcgate.doctor.scene import Issuer, Scene, Visit
+from oidcgate.doctor.stages import Unreached
 from oidcgate.errors import InvalidMetadata
 from oidcgate.oidc.authorization import authorization_url
 from oidcgate.oidc.tokens import choose_auth_method, code_request
-from oidcgate.web.providers import read_secret
 
 MOST_STEPS: Final = 4
 LINK: Final = re.compile(r'href="([^"]+)"')
@@ -68,11 +70,13 @@ def next_step(seen: Seen, url: str) -> str | None:
     else:
         found = [unescape(link) for link in LINK.findall(seen.text)] if seen.status == 200 else []
     home = urlsplit(url)
+    ours = parse_qs(home.query)
     for each in found:
         target = urljoin(url, each)
         parts = urlsplit(target)
-        same = (parts.scheme, parts.netloc) == (home.scheme, home.netloc) and target != url
-        if same and {"client_id", "redirect_uri"} <= parse_qs(parts.query).keys():
+        query = parse_qs(parts.query)
+        same = all(query.get(name) == ours[name] for name in ("client_id", "redirect_uri"))
+        if same and (parts.scheme, parts.netloc) == (home.scheme, home.netloc) and target != url:
             return target
     return None
 
@@ -92,11 +96,15 @@ def judge_client(seen: Seen, url: str, issuer: Issuer) -> Said:
     client_id = issuer.section.client_id
     if error := sent_back(seen, issuer):
         if error[0] == "invalid_scope":
-            return fail(f"{error[0]}: {error[1]}", issuer.key("scopes"), "leave out the scope that the issuer does not grant")
+            return fail(
+                f"{error[0]}: {error[1]}", issuer.key("scopes"), "leave out the scope that the issuer does not grant"
+            )
         todo = "let this client use the authorization code flow"
         return fail(f"{error[0]}: {error[1]}", "Dex: staticClients", todo)
     if seen.status >= 500:
-        return fail(f"{urlsplit(url).path} answers {seen.status}", "Dex: its connectors", "see its log: it cannot begin a login")
+        return fail(
+            f"{urlsplit(url).path} answers {seen.status}", "Dex: its connectors", "see its log: it cannot begin a login"
+        )
     if seen.status < 400:
         return ok(f"the issuer knows {client_id} and {issuer.callback}")
     text = seen.text.lower()
@@ -109,6 +117,18 @@ def judge_client(seen: Seen, url: str, issuer: Issuer) -> Said:
     return fail(
         f"it does not take the redirect URI of {client_id!r} ({seen.status})", REDIRECT_URIS, f"add {issuer.callback}"
     )
+
+
+def read_secret(section: ProviderSection) -> str | None:
+    """
+    The client's secret; None for a public client.
+
+    Raises:
+        UnusableSecret: it cannot be read.
+    """
+    if section.client_secret_file is not None:
+        return SecretFile(Path(section.client_secret_file)).read()
+    return None if section.client_secret_env is None else read_environment(section.client_secret_env)
 
 
 async def check_secret(scene: Scene, issuer: Issuer) -> list[Said]:
@@ -150,9 +170,13 @@ def judge_secret(seen: Seen, key: str, *, is_public: bool) -> Said:
             return fail("the client has a secret at the issuer, and none here", key, "give its secret there")
         return fail("the issuer does not take the client's secret", key, "put the secret of Dex's staticClients there")
     if '"error"' in seen.text:
-        return ok("the client needs no secret: PKCE protects it" if is_public else "the issuer takes the client's secret")
+        return ok(
+            "the client needs no secret: PKCE protects it" if is_public else "the issuer takes the client's secret"
+        )
     if seen.status >= 500:
-        return warn(f"the token endpoint answers {seen.status}", "Dex: its process", "see its log; tokens may not be had")
+        return warn(
+            f"the token endpoint answers {seen.status}", "Dex: its process", "see its log; tokens may not be had"
+        )
     return warn(f"the token endpoint answers {seen.status} to a wrong code", "Dex: its proxy", "see what answers there")
 
 
@@ -163,12 +187,12 @@ async def check_audience(scene: Scene, visit: Visit) -> list[Said]:
         seen, _ = await asked(scene, issuer, (*issuer.section.scopes, AUDIENCE + audience))
     except Unreached as error:
         return [unreached(error, settings_of(issuer))]
-    error = sent_back(seen, issuer)
-    if error is None:
+    refusal = sent_back(seen, issuer)
+    if refusal is None:
         return [ok(f"tokens for {audience} can be had")]
     return [
         fail(
-            f"{error[0]}: {error[1]}",
+            ": ".join(refusal),
             f"Dex: staticClients (id: {audience}).trustedPeers",
             f"add {issuer.section.client_id}, and see that a client {audience} is there; "
             f"or correct {visit.key('provider.audience')}: until then every login fails",

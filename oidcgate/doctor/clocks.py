@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from oidcgate.doctor.calls import Unreached, Way
+from oidcgate.doctor.calls import Way
 from oidcgate.doctor.report import Said, fail, ok, warn
 from oidcgate.doctor.scene import Scene, cluster_way
+from oidcgate.doctor.stages import Unreached
 from oidcgate.oidc.metadata import discovery_url
 
 ODD: Final = 5.0  # seconds
@@ -72,4 +73,6 @@ def _said(what: str, whom: str, ahead: float) -> Said:
     kind = fail if abs(ahead) > WRONG + TICK else warn
     direction = "ahead of" if ahead > 0 else "behind"
     message = f"the clock of {what} is {abs(ahead):.0f} s {direction} that of {whom}"
-    return kind(message, f"clock: {what}", "let NTP (chrony, systemd-timesyncd) set it; on a virtual machine, the host's too")
+    return kind(
+        message, f"clock: {what}", "let NTP (chrony, systemd-timesyncd) set it; on a virtual machine, the host's too"
+    )

@@ -7,10 +7,10 @@ Edge by its calls.
 import json
 from urllib.parse import urlsplit
 
-from oidcgate.doctor.calls import Unreached
 from oidcgate.doctor.reaching import Settings, certified, unreached
 from oidcgate.doctor.report import Said, fail, ok, warn
 from oidcgate.doctor.scene import Issuer, Scene
+from oidcgate.doctor.stages import Unreached
 from oidcgate.errors import InvalidMetadata
 from oidcgate.oidc.keyset import ALGORITHMS, KeySet, parse_keyset
 from oidcgate.oidc.metadata import discovery_url, parse_metadata
@@ -48,9 +48,13 @@ async def check_discovery(scene: Scene, issuer: Issuer) -> list[Said]:
     except Unreached as error:
         return [unreached(error, settings)]
     if seen.status >= 500 or seen.status == 429:
-        return [fail(f"{url} answers {seen.status}", "Dex: its process", "see its log; a proxy before it may not reach it")]
+        return [
+            fail(f"{url} answers {seen.status}", "Dex: its process", "see its log; a proxy before it may not reach it")
+        ]
     if seen.status != 200:
-        todo = "write the issuer as in Dex's own configuration, with its path (such as /dex) and without a slash too many"
+        todo = (
+            "write the issuer as in Dex's own configuration, with its path (such as /dex) and without a slash too many"
+        )
         return [fail(f"{url} answers {seen.status}", issuer.key("issuer"), todo)]
     return read_document(seen.body, issuer)
 
@@ -92,7 +96,11 @@ def refused_document(why: str, issuer: Issuer) -> Said:
     """The finding about a document that the gate refuses."""
     if "endpoint_hosts" in why:
         return fail(why, issuer.key("endpoint_hosts"), "add that host, if it is the issuer's")
-    return fail(why, "Dex: its discovery document", "the issuer, or a proxy before it, writes wrong addresses: correct them there")
+    return fail(
+        why,
+        "Dex: its discovery document",
+        "the issuer, or a proxy before it, writes wrong addresses: correct them there",
+    )
 
 
 def offered(issuer: Issuer) -> list[Said]:
@@ -100,7 +108,11 @@ def offered(issuer: Issuer) -> list[Said]:
     said: list[Said] = []
     key, scopes = issuer.key("scopes"), issuer.section.scopes
     if "S256" not in issuer.known.code_challenge_methods:
-        said.append(warn("it does not list PKCE with S256; the gate uses it all the same", "Dex: its version", "use a newer one"))
+        said.append(
+            warn(
+                "it does not list PKCE with S256; the gate uses it all the same", "Dex: its version", "use a newer one"
+            )
+        )
     listed = issuer.document.get("scopes_supported")
     unknown = [s for s in scopes if isinstance(listed, list) and s not in listed and not s.startswith(AUDIENCE)]
     if unknown:

@@ -7,8 +7,8 @@ Pure.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from oidcgate.doctor.calls import Certificate, Unreached
 from oidcgate.doctor.report import Said, fail, ok, warn
+from oidcgate.doctor.stages import Certificate, Unreached
 
 SOON = 14 * 86400.0  # seconds before its end in which a certificate is worth a word
 DAY = 86400.0
@@ -55,11 +55,15 @@ def _tls(error: Unreached, settings: Settings, names: Sequence[str]) -> Said:
         case "mismatch":
             shown = f"; it is for {', '.join(names)}" if names else ""
             if not settings.name:
-                return fail(f"{error}{shown}", settings.address, "use a host name that the certificate has, or renew it")
+                return fail(
+                    f"{error}{shown}", settings.address, "use a host name that the certificate has, or renew it"
+                )
             todo = f"set it to {names[0]}" if names else "set it to a name that the certificate has"
             return fail(f"{error}{shown}", settings.name, todo)
         case _ if settings.ca:
-            return fail(str(error), settings.ca, f"name a file with the CA that signed the certificate of {settings.what}")
+            return fail(
+                str(error), settings.ca, f"name a file with the CA that signed the certificate of {settings.what}"
+            )
     return fail(str(error), theirs, "serve the whole chain, from an authority that is trusted here")
 
 

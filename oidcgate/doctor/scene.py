@@ -13,6 +13,7 @@ from oidcgate.config.model import Config, Kubernetes, Site
 from oidcgate.config.model import Provider as ProviderSection
 from oidcgate.config.rules import effective_provider
 from oidcgate.doctor.calls import Caller, Way
+from oidcgate.doctor.stages import Certificate, Unreached
 from oidcgate.errors import ConfigError, Problem
 from oidcgate.net.provider import Provider
 from oidcgate.oidc.claims import Claims
@@ -51,6 +52,14 @@ class Visit:
 def cluster_way(kubernetes: Kubernetes) -> Way:
     """How an API server is reached."""
     return Way(kubernetes.ca_file, kubernetes.server_name)
+
+
+async def shown_by(scene: "Scene", url: str, server_name: str | None = None) -> Certificate | None:
+    """The certificate that a server shows, believed or not; only its names are of use."""
+    try:
+        return await scene.caller.reach(url, Way(verify=False, server_name=server_name))
+    except Unreached:
+        return None
 
 
 @dataclass(slots=True)
@@ -117,7 +126,9 @@ class Scene:
     @property
     def public(self) -> tuple[Visit, ...]:
         """The sites that browsers must reach: those of the walk, and the one where logins end."""
-        return self.visits if any(visit.index == self.login.index for visit in self.visits) else (self.login, *self.visits)
+        return (
+            self.visits if any(visit.index == self.login.index for visit in self.visits) else (self.login, *self.visits)
+        )
 
     def issuer_of(self, visit: Visit) -> Issuer:
         """A site's issuer."""
@@ -133,7 +144,7 @@ class Scene:
         bearer = self.bearer
         if bearer is None or bearer.issuer is not self.issuer_of(visit):
             return "", "the token is of another issuer or client"
-        foreign = set(bearer.claims.audience) - {bearer.claims.issuer, bearer.issuer.section.client_id}
+        foreign = set(bearer.claims.audience) - {bearer.issuer.section.client_id}
         audience = self.audience_of(visit)
         if foreign - {audience}:
             return "", f"the token is for {', '.join(sorted(foreign))}, too: it is sent to none; name one with --site"

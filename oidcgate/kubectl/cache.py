@@ -15,82 +15,18 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from oidcgate.kubectl.account import CredentialError
-from oidcgate.oidc.claims import Claims
+from oidcgate.kubectl.entry import MAX_RECORD, Entry
 from oidcgate.oidc.strictjson import loads_object
 
 SERVICE = "oidcgate"  # in the key ring
-VERSION = 1  # of the record
-_MAX_RECORD = 1024 * 1024  # bytes
 _MAX_FAILURE = 2048  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """An ID token and its times, in seconds since 1970."""
-
-    id_token: str = field(repr=False)
-    issued: float
-    expires: float
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """
-    What one login brought: its claims, the scopes it was granted, and a token for each set of scopes asked for since.
-    """
-
-    claims: Claims
-    scopes: frozenset[str]
-    tokens: dict[str, Token] = field(default_factory=dict)
-    refresh_token: str | None = field(default=None, repr=False)
-    stored: float = 0.0
-
-    def to_json(self) -> str:
-        """As it is kept."""
-        record = {
-            "version": VERSION,
-            "stored": self.stored,
-            "scopes": sorted(self.scopes),
-            "claims": self.claims.to_record(),
-            "refresh_token": self.refresh_token,
-            "tokens": {slot: asdict(token) for slot, token in self.tokens.items()},
-        }
-        return json.dumps(record)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Entry | None":
-        """The entry, or None for anything that `to_json` did not write."""
-        try:
-            record: dict[str, Any] = loads_object(text.encode(), max_bytes=_MAX_RECORD)
-            if record["version"] != VERSION:
-                return None
-            return cls(
-                claims=Claims.from_record(record["claims"]),
-                scopes=frozenset(map(_text, record["scopes"])),
-                tokens={slot: _token(each) for slot, each in record["tokens"].items()},
-                refresh_token=None if record["refresh_token"] is None else _text(record["refresh_token"]),
-                stored=float(record["stored"]),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("expected a string")
-    return value
-
-
-def _token(record: Any) -> Token:
-    return Token(_text(record["id_token"]), float(record["issued"]), float(record["expires"]))
 
 
 class Lock:
@@ -103,7 +39,7 @@ class Lock:
         """What went wrong for somebody else since then, in seconds since 1970; None = nothing."""
         try:
             record = loads_object(os.pread(self._descriptor, _MAX_FAILURE, 0), max_bytes=_MAX_FAILURE)
-            at, sentence = float(str(record["at"])), _text(record["sentence"])
+            at, sentence = float(str(record["at"])), str(record["sentence"])
         except (ValueError, KeyError, TypeError):
             return None
         return sentence if at >= began else None
@@ -203,11 +139,14 @@ class Cache:
             descriptor = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
             return None
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
                 return None  # somebody else may have written it, or read it
-            return file.read(_MAX_RECORD).decode("utf-8", "replace")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(MAX_RECORD).decode("utf-8", "replace")
+        finally:
+            os.close(descriptor)
 
     def _write_file(self, text: str) -> None:
         self._open_folder()
@@ -263,7 +202,7 @@ def open_ring() -> Any:
         return None
 
 
-def cache_folder(environment: dict[str, str], home: Path) -> Path:
+def cache_folder(environment: Mapping[str, str], home: Path) -> Path:
     """Where files go (XDG Base Directory Specification: a relative path is to be ignored)."""
     base = environment.get("XDG_CACHE_HOME", "")
     return (Path(base) if base.startswith("/") else home / ".cache") / "oidcgate"

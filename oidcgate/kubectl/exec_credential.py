@@ -10,7 +10,6 @@ Sources: client.authentication.k8s.io/v1; k8s.io/client-go plugin/pkg/client/aut
 """
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from oidcgate.kubectl.account import CredentialError
@@ -22,22 +21,15 @@ MARGIN = 60.0  # seconds before a token's exp at which it counts as used up
 _MAX_INFO = 1024 * 1024  # bytes; kubectl may put a cluster's CA into it
 
 
-@dataclass(frozen=True, slots=True)
-class ExecInfo:
-    """``interactive``: whether kubectl leaves standard input to the plugin, so that somebody sits there."""
-
-    interactive: bool
-
-
-def parse_exec_info(text: str | None) -> ExecInfo:
+def check_exec_info(text: str | None) -> None:
     """
-    Read ``KUBERNETES_EXEC_INFO``; None or empty means that a person called, not kubectl.
+    Look at ``KUBERNETES_EXEC_INFO``; None or empty means that a person called, not kubectl.
 
     Raises:
         CredentialError: it is of another version, or broken.
     """
     if not text:
-        return ExecInfo(interactive=True)
+        return
     try:
         info = loads_object(text.encode(), max_bytes=_MAX_INFO)
     except ValueError as error:
@@ -48,8 +40,6 @@ def parse_exec_info(text: str | None) -> ExecInfo:
             f"kubectl asks in the words of {str(version)[:80]!r}; set `apiVersion: {API_VERSION}` in the kubeconfig's "
             "exec section, and use kubectl 1.22 or newer"
         )
-    spec = info.get("spec")
-    return ExecInfo(interactive=isinstance(spec, dict) and spec.get("interactive") is True)
 
 
 def used_up(issued: float, expires: float) -> float:

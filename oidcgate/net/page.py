@@ -2,7 +2,7 @@
 An exchange whose reply may be the page that the badge goes into.
 
 Edge: as ``relay``. Only requests that open pages are made of this; their bodies pass piece by piece as all others do,
-and both ways wait for the slower side in the same way. What differs: a page's length is not known, so it goes on chunked.
+and both ways wait for the slower side as there. What differs: a page's length is not known, so it goes on chunked.
 """
 
 from oidcgate.net.relay import Exchange

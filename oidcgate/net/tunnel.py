@@ -30,6 +30,7 @@ class Tunnel:
 
     Attributes:
         received, sent: bytes from and to the browser.
+        reason: why it ended; of two that close, who began.
         used: the event loop's time of the browser's last byte.
     """
 
@@ -73,6 +74,8 @@ class Tunnel:
             self._close_side(self._up, data, connection.write, masked=True)
         else:
             self._up.feed(data)
+            if self._up.closing and not self._down.closing:
+                self.reason = self.reason or "closed by the browser"
             connection.write(data)
             if connection.writing_paused and self.downstream.transport is not None:
                 self.downstream.transport.pause_reading()
@@ -87,6 +90,8 @@ class Tunnel:
             self._close_side(self._down, data, self._to_browser, masked=False)
         else:
             self._down.feed(data)
+            if self._down.closing and not self._up.closing:
+                self.reason = self.reason or "closed by the UI"
             self._to_browser(data)
             connection = self.connection
             if self.downstream.writing_paused and connection is not None and connection.transport is not None:

@@ -3,12 +3,12 @@ The session badge's way into a UI's page: one script element, put into the one d
 
 Pure. Rules of this file:
 - Bytes pass as they come: what is held back is a tag that is not decided yet, never the document.
-- What is not certainly a page that may be changed passes untouched; of a page that is changed, all but the framing, what
-  the length decides, and the policy on scripts stays byte for byte.
+- What is not certainly a page that may be changed passes untouched; of a page that is changed, all stays byte for byte
+  but the framing, what speaks of the very bytes, and the policy on scripts.
 - A policy in a ``<meta>`` cannot be seen in time: what it forbids, the browser leaves out, and the page has no badge.
 
-The place is the first that HTML knows as inside the head (HTML §13.2.6.4.2 to 4): after ``<head>``, else before the first
-thing that is neither a doctype, a comment nor ``<html>``. Before the doctype it would bring on quirks mode.
+The place is the first that HTML knows as inside the head (HTML §13.2.6.4.2 to 4): after ``<head>``, else before the
+first thing that is neither a doctype, a comment nor ``<html>``. Before the doctype it would bring on quirks mode.
 """
 
 import re
@@ -28,9 +28,7 @@ COMMENT_END = re.compile(rb"--!?>")
 LONGEST_END = 3  # bytes of a comment's end that may still miss its last
 OPENING = re.compile(rb"<(?:(!--)|([!?])|((?:html|head)[\t\n\f\r />]))", re.IGNORECASE)
 # A quote counts only where a value begins; possessive, since nothing here can be read in two ways.
-TAG = re.compile(
-    rb"<(html|head)(?:[^>=]|=[\t\n\f\r ]*+(?:\"[^\"]*+\"|'[^']*+'|(?![\t\n\f\r \"'])))*+>", re.IGNORECASE
-)
+TAG = re.compile(rb"<(html|head)(?:[^>=]|=[\t\n\f\r ]*+(?:\"[^\"]*+\"|'[^']*+'|(?![\t\n\f\r \"'])))*+>", re.IGNORECASE)
 UNDECIDED = (b"<!--", b"<html", b"<head")
 
 # What makes a reply depend on what the browser has, or come in a form that is not plain text.
@@ -51,6 +49,7 @@ DROPPED = frozenset(
         b"repr-digest",
     )
 )
+Step = Callable[[bytes, int], int]
 POLICIES = (b"content-security-policy", b"content-security-policy-report-only")
 CHARSET = re.compile(rb"charset=\"?utf-?(?:16|32)", re.IGNORECASE)
 
@@ -63,23 +62,24 @@ def unconditional(block: bytes) -> bytes:
 class Insertion:
     """Finds the place in a document that comes in pieces, and puts an element there, once."""
 
-    __slots__ = ("_element", "_held", "_state", "is_done")
+    __slots__ = ("_element", "_held", "_step")
 
     def __init__(self, element: bytes) -> None:
         self._element = element
         self._held = b""
-        self._state: Callable[[bytes, int], int] = self._start
-        self.is_done = False
+        self._step: Step | None = self._start  # None once the place is found
 
     def feed(self, data: bytes) -> list[bytes]:
         """What may be passed on by now, in order."""
-        if self.is_done:
+        step = self._step
+        if step is None:
             return [data]
         data, self._held = self._held + data, b""
         at = 0
         while at < len(data):
-            then = self._state(data, at)
-            if self.is_done:
+            then = step(data, at)
+            step = self._step
+            if step is None:
                 return [data[:then], self._element, data[then:]]
             if then == at:
                 self._held = data[at:]
@@ -92,17 +92,17 @@ class Insertion:
         held, self._held = self._held, b""
         return held
 
-    # States: each looks at the bytes from a position on, and says up to where they are understood; nowhere further
-    # when it takes more of them to tell.
+    # Steps: each looks at the bytes from a position on, and says up to where they are understood; nowhere further when
+    # it takes more of them to tell.
 
     def _start(self, data: bytes, at: int) -> int:
         if len(data) < len(BOM) and (BOM.startswith(data) or data in (WIDE[0][:1], WIDE[1][:1])):
             return at
         if data.startswith(WIDE):
             self._element = b""
-            self.is_done = True
+            self._step = None
             return at
-        self._state = self._between
+        self._step = self._between
         return len(BOM) if data.startswith(BOM) else self._between(data, at)
 
     def _between(self, data: bytes, at: int) -> int:
@@ -113,36 +113,38 @@ class Insertion:
             return at
         opening = OPENING.match(data, at)
         if opening is None:
-            self.is_done = True
+            self._step = None
             return at
         if opening[1]:
-            self._state = self._comment
+            self._step = self._comment
             return at + 2  # `<!-->` is a whole comment: its dashes count twice
         if opening[2]:
-            self._state = self._declaration
+            self._step = self._declaration
             return at + 2
         return self._tag(data, at)
 
     def _tag(self, data: bytes, at: int) -> int:
         tag = TAG.match(data, at)
         if tag is None:
-            self.is_done = len(data) - at > MOST_TAG
+            if len(data) - at > MOST_TAG:
+                self._step = None
             return at
-        self.is_done = tag[1].lower() == b"head"
+        if tag[1].lower() == b"head":
+            self._step = None
         return tag.end()
 
     def _comment(self, data: bytes, at: int) -> int:
         end = COMMENT_END.search(data, at)
         if end is None:
             return max(at, len(data) - LONGEST_END)
-        self._state = self._between
+        self._step = self._between
         return end.end()
 
     def _declaration(self, data: bytes, at: int) -> int:
         end = data.find(b">", at)
         if end < 0:
             return len(data)
-        self._state = self._between
+        self._step = self._between
         return end + 1
 
 

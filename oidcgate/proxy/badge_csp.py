@@ -4,8 +4,8 @@ What a page's Content-Security-Policy must say besides, so that the badge's scri
 Pure. Rules of this file:
 - Only what the badge needs is added: the address of one script and of the one path it asks. Never ``'self'``, which
   would let in everything of the site's; nor anything for styles, which the script makes without the page's policy.
-- Where only nonces count, a fresh one is added, which no other script of the page knows. A nonce is added nowhere else: it
-  would switch off ``'unsafe-inline'``.
+- Where only nonces count, a fresh one is added, which no other script of the page knows. A nonce is added nowhere else:
+  it would switch off ``'unsafe-inline'``.
 - Whatever cannot be done in this way leaves the page alone.
 """
 

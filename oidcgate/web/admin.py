@@ -26,9 +26,10 @@ HELP = {
     "oidcgate_requests": "Requests answered since the start.",
     "oidcgate_connections": "Connections from browsers that are open now.",
     "oidcgate_sessions": "Sessions in use by this process.",
+    "oidcgate_audit_events_lost": "Audit events that could not be written.",
     "oidcgate_upstream_idle_connections": "Connections to UIs that wait for the next request.",
 }
-COUNTERS = frozenset({"oidcgate_requests"})
+COUNTERS = frozenset({"oidcgate_requests", "oidcgate_audit_events_lost"})
 
 
 class Collector:

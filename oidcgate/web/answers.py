@@ -36,8 +36,15 @@ RETRY_AFTER = 5  # seconds
 # Reasons of Forbidden, which name a text each.
 CROSSED = "crossed"
 NOT_ADMITTED = "not admitted"
+NOT_PERMITTED = "not permitted"
 RULE = "rule"
-DENIALS = {CROSSED: texts.FOREIGN, NOT_ADMITTED: texts.DENIED, RULE: texts.DENIED_RULE}
+DENIALS = {
+    CROSSED: texts.FOREIGN,
+    NOT_ADMITTED: texts.DENIED,
+    NOT_PERMITTED: texts.DENIED_PERMISSION,
+    RULE: texts.DENIED_RULE,
+}
+OUTAGES = {"store": texts.STORE_DOWN, "provider": texts.PROVIDER_DOWN, "cluster": texts.CLUSTER_DOWN}
 
 
 def finished(inbound: "Inbound", response: web.Response) -> web.Response:
@@ -95,6 +102,8 @@ def forbidden(inbound: "Inbound", decision: Forbidden, prefix: str, request_id: 
         actions.insert(0, Action(texts.OPEN, "/"))
     if decision.reason == CROSSED:
         actions = [Action(texts.OPEN, "/")]
+    else:
+        actions.append(Action(texts.WHY, f"{prefix}/access", quiet=True))
     page = Page(heading, sentence, actions=actions, facts=who, note=note(request_id))
     return finished(inbound, page.response(403))
 
@@ -134,7 +143,7 @@ def outage(
 ) -> web.Response:
     """503 with Retry-After: nobody is signed out, and a page comes back by itself."""
     status = status or error.status
-    heading, sentence = texts.STORE_DOWN if what == "store" else texts.PROVIDER_DOWN
+    heading, sentence = OUTAGES[what]
     if isinstance(error, AudienceRefused):
         sentence = error.public
     if inbound.facts.opens_page and not inbound.is_api:

@@ -53,6 +53,7 @@ class CallbackPages:
         self._handoffs = parts.handoffs
         self._destinations = parts.destinations
         self._prefix = parts.prefix
+        self._audit = parts.audit
 
     async def callback(self, inbound: Inbound, provider_id: str, request_id: str) -> web.Response:
         """End a login (RP-03)."""
@@ -80,15 +81,18 @@ class CallbackPages:
         if inbound.live is not None and not attempt.wish and not attempt.only:
             return self._onward(inbound, attempt, request_id)
         if used_before or attempt.is_late(inbound.began):
+            self._tell_refusal(inbound, root, "the callback was used before, or came late")
             return self._page(texts.LATE, 400, self._again(attempt), request_id)
         try:
             tokens, claims = await self._redeem(root, attempt, params)
         except AuthorizationRefused:
+            self._tell_refusal(inbound, root, f"the provider refused: {(params.error or '')[:64]}")
             return self._provider_says_no(params, self._again(attempt), request_id)
         except TokenError as error:
             log.warning("the code was not redeemed: %s", error)
             if error.status_seen >= 500:  # Dex says so, too, of a code that has run out: to begin anew helps both
                 return self._outage(texts.PROVIDER_DOWN, attempt, request_id)
+            self._tell_refusal(inbound, root, str(error))
             status = 502 if error.error in OPERATORS_FAULT else 400
             return self._page(
                 texts.LATE if status == 400 else texts.TOKEN_REFUSED, status, self._again(attempt), request_id
@@ -98,6 +102,7 @@ class CallbackPages:
             return self._outage(texts.PROVIDER_DOWN, attempt, request_id)
         except (LoginError, ProviderError) as error:
             log.warning("a login was refused (request %s): %s", request_id, error)
+            self._tell_refusal(inbound, root, str(error))
             return self._page(texts.TOKEN_REFUSED, error.status, self._again(attempt), request_id)
         return await self._sign_in_or_wait(inbound, root, attempt, tokens, claims, request_id)
 
@@ -127,6 +132,7 @@ class CallbackPages:
             return await self._sign_in(inbound, root, attempt, tokens, claims, request_id)
         except NeedsNarrowLogin as error:
             if alone(attempt.only) is not None:
+                self._tell_refusal(inbound, root, str(error), claims)
                 return self._page(texts.TOKEN_REFUSED, error.status, self._again(attempt), request_id)
             log.info("the provider gives no refresh token: a second pass asks for one cluster alone")
             site = self._goal_site(attempt) or root
@@ -139,6 +145,7 @@ class CallbackPages:
                 only=site.audience or root.client[1],
             )
         except ProviderError as error:
+            self._tell_refusal(inbound, root, str(error), claims)
             return self._no_token(error, attempt, request_id)
         except StoreUnavailable as error:
             log.warning("the store did not keep a new session: %s", error)
@@ -168,6 +175,7 @@ class CallbackPages:
             issuer, client_id = root.client
             log.info("somebody the provider knows is not admitted to %s", root.authority)
             await self._grants.adopt_tokens(tokens, claims, issuer=issuer, client_id=client_id)
+            self._tell_refusal(inbound, root, "not admitted", claims)
             return self._not_admitted(claims, attempt.target, request_id)
         live = await self._sessions.create(
             tokens,
@@ -177,6 +185,7 @@ class CallbackPages:
             agent=agent_of(inbound),
             only=alone(attempt.only) or "",
         )
+        self._audit.login(inbound, live)
         await self._keep(inbound, live)
         response = await self._to_goal(inbound, attempt, live, request_id)
         self._attempts.finish(root, inbound.facts.head.cookie, response)
@@ -220,6 +229,7 @@ class CallbackPages:
         live = await self._sessions.hand_over(ticket.root, site, address=inbound.client, agent=agent_of(inbound))
         if live is None:
             return self._page(texts.LATE, 400, self._again(attempt), request_id)
+        self._audit.handed_over(inbound, live)
         await self._keep(inbound, live)
         response = redirect(location(site.origin, attempt.target, attempt.fragment), status=303)
         self._attempts.expire(site, attempt, response)
@@ -227,6 +237,11 @@ class CallbackPages:
         return response
 
     # What can be in the way.
+
+    def _tell_refusal(self, inbound: Inbound, root: SiteRuntime, reason: str, claims: Claims | None = None) -> None:
+        user = "" if claims is None else claims.email or claims.subject
+        agent = agent_of(inbound)
+        self._audit.login_refused(inbound, reason, provider=root.client[0], agent=agent, user=user)
 
     def _stray(self, inbound: Inbound, request_id: str) -> web.Response:
         """A callback that belongs to no attempt of this browser: restart kindly, never by itself."""

@@ -84,11 +84,18 @@ class Inbound:
     client: str = ""  # the person's address, for own pages
     block: RawHeaders = ()  # the client's headers, where a proxy asks about its request
     place: SiteRuntime | None = None  # whose session cookie an own page sets or ends, when not the facts' site's
+    is_copied: bool = False  # whether the reply is looked at once it has passed
 
     @property
     def navigates(self) -> bool:
         """Whether a person is opening a page, as opposed to a script fetching data."""
         return self.facts.opens_page and self.method in ("GET", "HEAD") and not self.is_api
+
+    @property
+    def takes_badge(self) -> bool:
+        """Whether a person who is signed in opens what may be a page that the badge goes into."""
+        live = self.live
+        return self.facts.opens_page and self.facts.site.config.badge and live is not None and bool(live.handle)
 
     @property
     def is_api(self) -> bool:
@@ -175,6 +182,7 @@ class FactsTable:
         own = site.names.session
         handle = find_cookie(head.cookie, own)
         how = crossing(head, site.origin)
+        opens_page = is_navigation("GET", head)
         return Facts(
             head=head,
             site=site,
@@ -189,11 +197,12 @@ class FactsTable:
                 dropped=site.outgoing.dropped,
             ),
             how=how,
-            opens_page=is_navigation("GET", head),
+            opens_page=opens_page,
             is_quick=handle is not None
             and how in (Crossing.SAME, Crossing.PLAIN)
             and site.carries
-            and not site.restricts,
+            and not site.restricts
+            and not (opens_page and site.config.badge),
             pool=site.pools.for_handle(handle or NOBODY) if site.carries else None,
             routed=tuple((route, route.pools.for_handle(handle or NOBODY)) for route in site.routes),
         )

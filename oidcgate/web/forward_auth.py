@@ -18,6 +18,7 @@ from aiohttp import web
 from oidcgate.config.model import Access
 from oidcgate.errors import InvalidBearer, OidcgateError, ProviderError, RequestError, StoreUnavailable
 from oidcgate.inbound import check_request_line
+from oidcgate.kube.client import ClusterUnreachable
 from oidcgate.net.downstream import Downstream
 from oidcgate.policy import Allow, Crossing, Decision, Forbidden, Login, Unauthorized, admits, readings
 from oidcgate.proxy.dialects import Dialect, dialect_of, read_original, restrictions
@@ -133,9 +134,12 @@ class ForwardAuth:
             decision = self._gate.decide(inbound)
             if isinstance(decision, Allow) and not meets(restrictions(dialect, inbound.request.raw_path), inbound.live):
                 decision = Forbidden(answers.NOT_ADMITTED)
+            if isinstance(decision, Forbidden):
+                self._gate.audit.denied(inbound, decision, self._gate.facts.client_address(inbound))
             if isinstance(decision, Allow):
                 if inbound.live is not None:
                     inbound.live.check_usable()
+                self._gate.followed.carried(inbound)
                 return self._allowing(dialect, inbound)
         except OidcgateError as error:
             return self._failing(dialect, inbound, error)
@@ -220,8 +224,9 @@ class ForwardAuth:
 
     def _failing(self, dialect: Dialect, inbound: Inbound, error: OidcgateError) -> web.Response:
         """An outage is a 503 that loses nothing; anything else that the slow way can meet is a refusal."""
-        if isinstance(error, ProviderError | StoreUnavailable):
+        if isinstance(error, ProviderError | StoreUnavailable | ClusterUnreachable):
             what = "store" if isinstance(error, StoreUnavailable) else "provider"
+            what = "cluster" if isinstance(error, ClusterUnreachable) else what
             return answers.outage(inbound, error, what, self._gate.request_id(inbound), status=503)
         if isinstance(error, RequestError):
             return self._bare(json_response(403, {"error": "forbidden", "message": error.public}))
@@ -247,6 +252,8 @@ class ForwardAuth:
         status = await self._status_for_stranger(inbound)
         if status == 0 and not meets(restrictions(dialect, request.raw_path), inbound.live):
             status = 403
+        if status == 403:
+            self._gate.audit.denied(inbound, Forbidden(answers.NOT_ADMITTED), downstream.address)
         self._gate.logged(inbound, status or dialect.allow, 0)
         if status == 0:
             return self._bare(web.Response(status=dialect.allow))
@@ -259,14 +266,14 @@ class ForwardAuth:
         facts = inbound.facts
         try:
             live = inbound.live = await self._gate.session(inbound)
-        except (ProviderError, StoreUnavailable):
+        except (ProviderError, StoreUnavailable, ClusterUnreachable):
             return 503
         except OidcgateError:
             return 401
         if live is None:
             return 401
         is_ours = facts.how is not Crossing.FOREIGN and not facts.site.restricts
-        return 0 if is_ours and admits(facts.site.config.access, live.claims) else 403
+        return 0 if is_ours and live.permitted and admits(facts.site.config.access, live.claims) else 403
 
     def _bare(self, response: web.Response) -> web.Response:
         own_headers(response, secure=False)

@@ -7,6 +7,7 @@ Edge: aiohttp's low-level handler. ``inbound`` facts -> ``session`` -> ``policy`
 - The bearer goes in last, and a token past its time goes nowhere.
 """
 
+import secrets
 import time
 from collections.abc import Callable
 
@@ -21,7 +22,10 @@ from oidcgate.errors import (
     StoreUnavailable,
     UpstreamError,
 )
+from oidcgate.kube.client import ClusterUnreachable
+from oidcgate.net.copied import CopiedExchange
 from oidcgate.net.downstream import CLOSED, KEPT, Downstream, Sent
+from oidcgate.net.page import PageExchange
 from oidcgate.net.relay import RETRYABLE, Exchange, OnDone, Request, body_of, relay
 from oidcgate.net.tunnel import Switch, open_tunnel
 from oidcgate.net.upload import Body
@@ -40,14 +44,19 @@ from oidcgate.policy import (
     refused_by,
     without_session,
 )
+from oidcgate.proxy.badge import Badge, unconditional
 from oidcgate.proxy.rewrite import framing_line, outbound_head
 from oidcgate.proxy.websocket import read_handshake
 from oidcgate.web import answers
+from oidcgate.web.audit import Audit
+from oidcgate.web.cluster import Clusters
 from oidcgate.web.facts import FactsTable, Inbound
+from oidcgate.web.followed import Followed
 from oidcgate.web.forward_auth import ForwardAuth
 from oidcgate.web.guard import Guard
 from oidcgate.web.live import Live
 from oidcgate.web.logs import AccessLog, RequestNumbers
+from oidcgate.web.misfit import misfit
 from oidcgate.web.programs import Programs
 from oidcgate.web.sessions import Sessions
 from oidcgate.web.site import SiteRuntime
@@ -83,7 +92,11 @@ class Gate:
         self.forward_auth: ForwardAuth | None = None
         self.visits: Visits | None = None
         self.programs: Programs | None = None
+        self.audit = Audit()
+        self.followed = Followed(self.audit, address=facts.client_address)
+        self.clusters: Clusters | None = None  # where a site names its API server
         self._question = f"{prefix}/auth"
+        self._badge = f"{prefix}/badge"
         self.guards: dict[str, Guard] = {}  # by the site's authority; of UIs that may ignore the bearer
         self.draining = False
 
@@ -136,9 +149,14 @@ class Gate:
                 assert self.own_pages is not None
                 return await self.own_pages(inbound)
             decision = self.decide(inbound)
+            if isinstance(decision, Forbidden):
+                self.audit.denied(inbound, decision, self.facts.client_address(inbound))
+            refusal = await self._misfit(inbound, decision) if self.clusters is not None else None
+            if refusal is not None:
+                return refusal
             match decision:
                 case Allow():
-                    return await self._pass_on(inbound)
+                    return await self._allowed(inbound)
                 case Login():
                     return answers.to_login(inbound, self._prefix)
                 case Unauthorized():
@@ -147,6 +165,16 @@ class Gate:
                     return answers.forbidden(inbound, decision, self._prefix, self.request_id(inbound))
         except OidcgateError as error:
             return self._failed(inbound, error)
+
+    async def _misfit(self, inbound: Inbound, decision: Decision) -> web.Response | None:
+        """In place of an empty UI, for whoever opens a page: why the API server does not take their token."""
+        live, site = inbound.live, inbound.facts.site
+        if live is None or not inbound.navigates or self.clusters is None:
+            return None
+        if not isinstance(decision, Allow) and decision != Forbidden(answers.NOT_PERMITTED):
+            return None
+        who = await self.clusters.check(live, site)
+        return None if who is None else misfit(inbound, who, self._prefix, self.request_id(inbound))
 
     def is_own(self, path: str) -> bool:
         """Whether a path is the gate's own."""
@@ -158,8 +186,27 @@ class Gate:
 
         Raises:
             InvalidBearer, RequestError: that token is not good, or came along with a cookie.
-            StoreUnavailable, ProviderError: nobody can tell now.
+            StoreUnavailable, ProviderError, ClusterUnreachable: nobody can tell now.
         """
+        live = await self._found(inbound)
+        if live is None or live.permitted_until > time.time() or not self._needs_permission(inbound):
+            return live
+        assert self.clusters is not None
+        await self.clusters.judge(live)
+        if live.over:
+            return None
+        live.refresh(time.time())
+        return live
+
+    def _needs_permission(self, inbound: Inbound) -> bool:
+        """Our own pages are for everybody, and so are public ones."""
+        site = inbound.facts.site
+        rules = site.config.access.rules
+        return not self.is_own(inbound.path) and not (
+            site.restricts and is_public(rules, site.authority, inbound.method, inbound.path)
+        )
+
+    async def _found(self, inbound: Inbound) -> Live | None:
         facts = inbound.facts
         if facts.head.authorization and self.programs is not None and not self.is_own(inbound.path):
             live = await self.programs.admit(facts)
@@ -167,6 +214,8 @@ class Gate:
                 return live
         if facts.handle is None:
             return None
+        if inbound.path.startswith(self._badge):  # an idle tab's questions are no use of its session
+            return await self._sessions.look(facts.handle, facts.site)
         live = self._sessions.find(facts.key)
         if live is None or live.fresh_until <= time.time():
             for_token = facts.site.carries or not self.is_own(inbound.path)
@@ -196,6 +245,8 @@ class Gate:
             live.admitted = admits(site.config.access, live.claims)
         if not live.admitted:
             return Forbidden(answers.NOT_ADMITTED)
+        if not live.permitted:
+            return Forbidden(answers.NOT_PERMITTED)
         rules = site.config.access.rules
         if site.restricts and refused_by(rules, site.authority, inbound.method, inbound.path, live.claims):
             return Forbidden(answers.RULE)
@@ -217,6 +268,12 @@ class Gate:
             self.visits.note(live.session.grant_key, site.origin)
 
     # Fourth and fifth stop: rewrite, then relay or tunnel.
+
+    async def _allowed(self, inbound: Inbound) -> "web.Response | Exchange":
+        action = self.followed.action(inbound)
+        if action is None:
+            return await self._pass_on(inbound)
+        return await self.followed.through(inbound, action, self._pass_on)
 
     async def _pass_on(self, inbound: Inbound) -> "web.Response | Exchange":
         facts, request = inbound.facts, inbound.request
@@ -255,9 +312,10 @@ class Gate:
         """Makes an exchange for a request, once a try."""
         site = inbound.facts.site
         inbound.downstream.live = inbound.live
+        is_page = self._is_page(inbound)
 
         def make(on_done: OnDone) -> Exchange:
-            exchange = Exchange(
+            exchange = (PageExchange if is_page else CopiedExchange if inbound.is_copied else Exchange)(
                 inbound.downstream,
                 site.rewriter,
                 inbound.method,
@@ -267,9 +325,16 @@ class Gate:
                 on_done=on_done,
             )
             exchange.target, exchange.began = inbound.target, inbound.began
+            if isinstance(exchange, PageExchange):
+                exchange.badge = Badge(site.origin, f"{self._badge}.js", self._badge, secrets.token_urlsafe(16))
             return exchange
 
         return make
+
+    @staticmethod
+    def _is_page(inbound: Inbound) -> bool:
+        """Whether the reply may be a page that the badge goes into."""
+        return inbound.takes_badge and inbound.navigates
 
     def _outbound(self, inbound: Inbound, pool: Pool, framing: bytes, body: Body | None) -> Request:
         """The rewritten request; the bearer goes in last."""
@@ -278,7 +343,7 @@ class Gate:
             inbound.method,
             inbound.target,
             host=pool.host_line,
-            block=facts.block,
+            block=unconditional(facts.block) if self._is_page(inbound) else facts.block,
             forwarding=self.facts.forwarding(facts.head, facts.site, inbound.downstream.address),
             framing=framing,
             bearer=live.lines if live is not None else b"",
@@ -328,6 +393,8 @@ class Gate:
             return answers.outage(inbound, error, "provider", request_id)
         if isinstance(error, StoreUnavailable):
             return answers.outage(inbound, error, "store", request_id)
+        if isinstance(error, ClusterUnreachable):
+            return answers.outage(inbound, error, "cluster", request_id)
         if isinstance(error, InvalidBearer):
             return answers.unauthorized(inbound, canned=False, challenge=answers.INVALID_TOKEN)
         if isinstance(error, SessionError):

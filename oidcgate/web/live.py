@@ -5,6 +5,7 @@ Edge by its clock only.
 """
 
 import json
+import math
 import time
 
 from oidcgate.errors import ProviderUnreachable, SessionEnded, UpstreamError
@@ -30,6 +31,8 @@ class Live:
         user: how the log names the person, as a JSON string.
         admitted: whether the person may use the site, as last decided; None = not yet for this token.
         told: what proxies that ask are told about the person; None = not yet for this token.
+        permitted: whether the person has the permission in the cluster that the site asks for.
+        permitted_until: until when the cluster's yes to that holds; for ever where the site asks for none.
     """
 
     __slots__ = (
@@ -43,6 +46,8 @@ class Live:
         "key",
         "lines",
         "over",
+        "permitted",
+        "permitted_until",
         "seen",
         "session",
         "shared",
@@ -63,6 +68,8 @@ class Live:
         self.over = ""
         self.admitted: bool | None = None
         self.told: bytes | None = None
+        self.permitted = site.config.access.may is None
+        self.permitted_until = math.inf if self.permitted else 0.0
         self.bearer = shared.bearer
         self.lines = b""
         self.unsendable: UpstreamError | None = None
@@ -121,7 +128,7 @@ class Live:
         if self.site.outgoing.may_change:
             self._make_lines()
         shared = self.shared
-        until = min(now + SEEN_WINDOW, shared.usable_until, self.session.ends)
+        until = min(now + SEEN_WINDOW, shared.usable_until, self.session.ends, self.permitted_until)
         if shared.can_renew:
             until = min(until, shared.due if shared.due > now else now + 1.0)
         self.fresh_until = until if self.unsendable is None else 0.0

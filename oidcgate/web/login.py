@@ -9,19 +9,21 @@ Edge: aiohttp responses. Rules of this file:
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from aiohttp import web
 
 from oidcgate.net.provider import Provider
 from oidcgate.oidc.authorization import authorization_url
+from oidcgate.policy import Crossing
 from oidcgate.returnto import Destination, location, safe_fragment
 from oidcgate.session.cookies import find_cookie
 from oidcgate.session.ticket import Wish, bound_to
 from oidcgate.web import texts
 from oidcgate.web.answers import note
 from oidcgate.web.attempts import Attempts
+from oidcgate.web.audit import Audit
 from oidcgate.web.destinations import Destinations
 from oidcgate.web.facts import Inbound
 from oidcgate.web.grants import Grants
@@ -73,6 +75,11 @@ def redirect_wanted(inbound: Inbound) -> str:
     return wanted or "/"
 
 
+def wants_longer(inbound: Inbound) -> bool:
+    """Whether the site's own page asks for another session before the one there is has ended; that one goes on."""
+    return inbound.facts.how is Crossing.SAME and single(inbound.target, "again") is not None
+
+
 @dataclass(frozen=True, slots=True)
 class LoginParts:
     """What the pages of a login work with."""
@@ -84,6 +91,7 @@ class LoginParts:
     handoffs: Handoffs
     destinations: Destinations
     prefix: str
+    audit: Audit = field(default_factory=Audit)
 
 
 class LoginPages:
@@ -112,7 +120,7 @@ class LoginPages:
     async def _start(self, inbound: Inbound, goal: Destination, request_id: str) -> web.Response:
         site, target = inbound.facts.site, inbound.target
         fragment = single(target, "f")
-        if inbound.live is not None and self._is_served(inbound.live, goal):
+        if inbound.live is not None and not wants_longer(inbound) and self._is_served(inbound.live, goal):
             return redirect(location(goal.origin, goal.path, safe_fragment(fragment or "")), status=303)
         if fragment is None and not query_values(target, "f"):
             return start_page(f"{self._prefix}/start?rd={quote(shown(goal, site), safe='')}&f=")
@@ -126,7 +134,9 @@ class LoginPages:
             return self._to_login_host(inbound, goal, fragment)
         if self._attempts.is_too_many(inbound.client):
             return Page(*texts.TOO_MANY).response(429, headers={"Retry-After": "60"})
-        only = self._only(inbound.live, self._destinations.site_of(goal.origin))
+        only = self._only(inbound.live, self._destinations.site_of(goal.origin)) or (
+            ALL if wants_longer(inbound) else ""
+        )
         return await self.to_provider(inbound, self._login, target=shown(goal, site), fragment=fragment, only=only)
 
     def _is_served(self, live: Live, goal: Destination) -> bool:

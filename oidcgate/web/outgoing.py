@@ -18,6 +18,7 @@ from oidcgate.proxy.ui import Preset
 from oidcgate.web.identity import groups_value, identity_lines, value_of
 
 FIELD = re.compile(r"\{([a-z_]+)\}")
+CREDENTIAL = re.compile(r"[!-~]+")
 AUTHORIZATION = b"Authorization: Bearer "
 
 
@@ -53,11 +54,12 @@ class Outgoing:
             CredentialUnusable: the gate's own credential cannot be read.
             NotImpersonated: nobody acts for a person of that name.
         """
-        told = identity_lines(claims, bearer, self._groups, budget=None) if self._groups else b""
+        own = bearer if self._identity == "token" else b""  # a UI takes that token in place of the credential
+        told = identity_lines(claims, own, self._groups, budget=None) if self._groups else b""
         return b"".join([*self._further(claims, bearer), told, self._authority(claims, bearer)])
 
     def _further(self, claims: Claims, bearer: bytes) -> list[bytes]:
-        """Configured headers; one whose value is empty, or none that a header carries, is left out."""
+        """Configured headers; one that names a claim which is empty, or none that a header carries, is left out."""
         values = {
             "subject": value_of(claims.subject),
             "email": value_of(claims.email if claims.email_verified else None),
@@ -66,18 +68,21 @@ class Outgoing:
             "groups": groups_value(claims.groups),
             "token": bearer.removeprefix(AUTHORIZATION).strip(),
         }
-        filled = ((name, FIELD.sub(lambda m: values[m[1]].decode(), template)) for name, template in self._headers)
+        whole = [(name, text) for name, text in self._headers if all(values[field] for field in FIELD.findall(text))]
+        filled = ((name, FIELD.sub(lambda m: values[m[1]].decode(), text)) for name, text in whole)
         return [f"{name}: {value}\r\n".encode() for name, value in filled if value.strip()]
 
     def _authority(self, claims: Claims, bearer: bytes) -> bytes:
         if self._credential is None:
             return bearer if self._identity == "token" else b""
         try:
-            own = bearer_line(self._credential.read())
-        except (UnusableSecret, UnicodeEncodeError) as error:
+            credential = self._credential.read()
+        except UnusableSecret as error:
             raise CredentialUnusable(f"kubernetes.credential_file: {error}") from error
+        if not CREDENTIAL.fullmatch(credential):
+            raise CredentialUnusable("kubernetes.credential_file: does not hold one token on one line")
         named = impersonation(claims, self._naming)
-        return b"".join([*(f"{name}: {value}\r\n".encode() for name, value in named), own])
+        return b"".join([*(f"{name}: {value}\r\n".encode() for name, value in named), bearer_line(credential)])
 
 
 def _acting(kubernetes: Kubernetes | None) -> tuple[Naming, SecretFile | None]:

@@ -20,9 +20,12 @@ from oidcgate.policy import Crossing
 from oidcgate.session.cookies import expire_cookie, find_cookie
 from oidcgate.session.csrf import is_genuine, masked
 from oidcgate.web import answers, texts
+from oidcgate.web.accesspage import AccessPage
 from oidcgate.web.backchannel import BackchannelLogout
+from oidcgate.web.badge import BadgePages
 from oidcgate.web.callback import CallbackPages
 from oidcgate.web.facts import FactsTable, Inbound
+from oidcgate.web.kubectlpage import KubectlPage
 from oidcgate.web.landing import Landing
 from oidcgate.web.login import LoginPages, LoginParts, redirect_wanted, single
 from oidcgate.web.logs import AccessLog
@@ -53,7 +56,10 @@ class OwnPages:
         providers: Providers,
         storage: GateStorage,
         session_page: SessionPage,
+        kubectl_page: KubectlPage,
+        access_page: AccessPage,
         backchannel: BackchannelLogout,
+        badge: BadgePages,
         access_log: AccessLog,
         prefix: str,
     ) -> None:
@@ -78,7 +84,11 @@ class OwnPages:
             "signed_out": {"GET": self._signed_out},
             "userinfo": {"GET": self._userinfo},
             "session": {"GET": session_page.show, "POST": self._end_session},
+            "access": {"GET": access_page.show},
+            "kubectl": {"GET": kubectl_page.show},
             "backchannel-logout": {"POST": backchannel},
+            "badge": {"GET": badge.state},
+            "badge.js": {"GET": badge.script},
         }
 
     async def __call__(self, inbound: Inbound) -> web.Response:

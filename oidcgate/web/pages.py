@@ -110,10 +110,11 @@ def start_page(url: str) -> web.Response:
     return _respond(document(heading, body, nonce, head=head, kind="passing"), 200, nonce, script=True)
 
 
-def document_response(title: str, body: str) -> web.Response:
+def document_response(title: str, body: str, status: int = 200) -> web.Response:
     """A page whose body is made elsewhere."""
     nonce = secrets.token_urlsafe(16)
-    return _respond(document(title, f"{MARK}{body}", nonce, kind="wide"), 200, nonce)
+    kind = "wide trouble" if status >= 400 else "wide"
+    return _respond(document(title, f"{MARK}{body}", nonce, kind=kind), status, nonce)
 
 
 def _respond(
@@ -143,7 +144,7 @@ def _respond(
 def own_headers(response: web.StreamResponse, *, secure: bool) -> None:
     """Headers of everything that the gate itself answers (BR-01)."""
     headers = response.headers
-    headers["Cache-Control"] = "no-store"
+    headers.setdefault("Cache-Control", "no-store")
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = "DENY"
     headers["Referrer-Policy"] = "no-referrer"

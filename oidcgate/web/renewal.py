@@ -42,7 +42,14 @@ class Paused(ProviderUnreachable):
 
 
 class Renewal(GrantRecords):
-    """Grants whose tokens are renewed."""
+    """
+    Grants whose tokens are renewed.
+
+    Attributes:
+        on_final: told of each grant that gives no further tokens, and why.
+    """
+
+    on_final: Callable[[Grant, str], None] | None = None
 
     def begin_renewal(self, shared: SharedGrant) -> asyncio.Task[None] | None:
         """Renew in the background, unless that is under way, pointless, or was tried a moment ago."""
@@ -199,7 +206,8 @@ class Renewal(GrantRecords):
             claims = await self._verified(reply, grant, provider)
         except InvalidIdToken as error:
             log.error("a refreshed ID token was refused, the sessions of this grant end: %s", error)
-            await self._store.delete(grant.key)
+            if await self._store.delete(grant.key) and self.on_final is not None:
+                self.on_final(grant, "a refreshed ID token was refused")
             for member in shared.renewals.members:
                 member.end(replace(grant, refresh_token=None, tokens={}))
             return
@@ -246,6 +254,8 @@ class Renewal(GrantRecords):
             await self._adopt_stored(key)
             return
         log.warning("no further renewal, the tokens run to their end: %s", reason)
+        if self.on_final is not None:
+            self.on_final(changed[0], reason)
         self._adopt(*changed)
 
     def renew_those_due(self, in_use: Callable[[SharedGrant], bool]) -> None:

@@ -26,12 +26,17 @@ from oidcgate.policy import admits
 from oidcgate.proxy.forwarded import parse_networks
 from oidcgate.session.lifecycle import Limits
 from oidcgate.session.store import Store
+from oidcgate.web.accesspage import AccessPage
 from oidcgate.web.admin import admin_app, token_reader
 from oidcgate.web.attempts import Attempts
+from oidcgate.web.audit import Audit
 from oidcgate.web.backchannel import BackchannelLogout
+from oidcgate.web.badge import BadgePages
 from oidcgate.web.callback import CallbackPages
+from oidcgate.web.cluster import Clusters
 from oidcgate.web.destinations import Destinations
 from oidcgate.web.facts import FactsTable
+from oidcgate.web.followed import Followed
 from oidcgate.web.forward_auth import ForwardAuth
 from oidcgate.web.forward_quick import QuickAuth
 from oidcgate.web.gate import Gate
@@ -39,6 +44,7 @@ from oidcgate.web.grants import Grants
 from oidcgate.web.guard import Guard
 from oidcgate.web.handoff import Handoffs
 from oidcgate.web.keys import load_ring
+from oidcgate.web.kubectlpage import KubectlPage
 from oidcgate.web.landing import Health, Landing
 from oidcgate.web.live import Live
 from oidcgate.web.login import LoginPages, LoginParts
@@ -62,6 +68,7 @@ TICK = 1.0  # seconds between looks at what is over, due or overdue
 DRAIN = 30.0  # seconds that requests under way may take at the end
 IDLE_SHARE = 0.04  # of the drain, for requests that are on their way: a second of 25
 SESSION_OVER = 4001  # websocket close code, RFC 6455 §7.4.2: for private use
+NO_LONGER_PERMITTED = "your account may no longer use this site"
 GOING_AWAY = 1012  # service restart (IANA WebSocket close codes)
 WARM_UP_PAUSE = 5.0  # seconds between tries to reach the providers at the start
 
@@ -88,6 +95,7 @@ class GateServer:
         self._with_admin = with_admin
         self._sockets = sockets
         self._access_descriptor = access_descriptor if config.log.access else None
+        self._descriptor = access_descriptor
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: list[asyncio.Server] = []
         self._admin: web.AppRunner | None = None
@@ -103,6 +111,7 @@ class GateServer:
             StoreUnavailable: the store cannot be opened.
         """
         raise_file_limit()
+        self.audit = Audit(self.config.audit.file, descriptor=self._descriptor)
         self._wire(await open_store(self.config), secrets.token_hex(3))
         for sock in self._sockets:
             await self._listen_on(sock)
@@ -128,6 +137,8 @@ class GateServer:
         self.grants = Grants(store, ring, self.providers, limits)
         self.sessions = Sessions(store, ring, self.grants, limits, on_end=self._session_ended, admits=self._admits)
         self.access_log = AccessLog(run=run, form=config.log.format, descriptor=self._access_descriptor)
+        self.grants.on_final = self.audit.refresh_failed
+        self.sessions.on_over = self.audit.ended
         trusted = parse_networks(config.trusted_proxies)
         table = make_table(config, self.sites)
         peers = parse_networks(config.forward_auth.peers)
@@ -149,9 +160,13 @@ class GateServer:
             for site in self.sites
             if site.preset.may_ignore_bearer and any(not pool.address.secure for pool in site.pools.pools)
         }
+        self.gate.audit = self.audit
+        self.followed = self.gate.followed = Followed(self.audit, address=facts.client_address)
         self._wire_forward_auth(table, sequence)
         self.visits = self.gate.visits = Visits(store, ring)
         self.programs = self.gate.programs = Programs(self.providers)
+        self.clusters = Clusters(self.sites)
+        self.gate.clusters = self.clusters if len(self.clusters) else None
         parts = LoginParts(
             self.sessions,
             self.grants,
@@ -160,6 +175,7 @@ class GateServer:
             Handoffs(store, ring),
             Destinations(table, return_hosts=config.forward_auth.return_hosts, prefix=config.prefix),
             config.prefix,
+            self.audit,
         )
         login = LoginPages(parts)
         storage = GateStorage(self.sessions)
@@ -181,7 +197,10 @@ class GateServer:
             providers=self.providers,
             storage=storage,
             session_page=self.session_page,
+            kubectl_page=KubectlPage(config),
+            access_page=AccessPage(self.clusters, prefix=config.prefix),
             backchannel=backchannel,
+            badge=BadgePages(table, idle=config.session.idle),
             access_log=self.access_log,
             prefix=config.prefix,
         )
@@ -291,15 +310,21 @@ class GateServer:
             for pools in site.every_pools:
                 pools.sweep(now)
                 await pools.look_again(now)
-        open_now = {id(c.live) for c in self.connections() if c.live is not None and c.writer_of_reply is not None}
+        open_now = {id(live) for live in self._with_open()}
         await self.sessions.sweep(lambda live: id(live) in open_now)
         self.programs.sweep()
+        self.followed.sweep()
         self._end_belated()
+        self.clusters.judge_open(self._with_open(), lambda live: self._session_ended(live, NO_LONGER_PERMITTED))
         for guard in self.gate.guards.values():
             await guard.look_again()
         with contextlib.suppress(StoreUnavailable):
             await self.register.publish(self.connections())
             await self.visits.publish()
+
+    def _with_open(self) -> list[Live]:
+        """Sessions with a reply or a websocket under way."""
+        return [c.live for c in self.connections() if c.live is not None and c.writer_of_reply is not None]
 
     def _end_belated(self) -> None:
         """What was being opened while its session ended was not there yet to be closed."""
@@ -357,6 +382,7 @@ class GateServer:
             "oidcgate_requests": self.downstream.requests_count,
             "oidcgate_connections": len(self.downstream.connections),
             "oidcgate_sessions": len(self.sessions),
+            "oidcgate_audit_events_lost": self.audit.lost,
             "oidcgate_upstream_idle_connections": sum(
                 len(pool.idle) for site in self.sites for pools in site.every_pools for pool in pools.pools
             ),
@@ -396,10 +422,13 @@ class GateServer:
                 pools.close()
         await self.grants.close()
         await self.providers.close()
+        await self.clusters.close()
         if self._admin is not None:
             await self._admin.cleanup()
         await self.store.close()
         self.access_log.flush()
+        self.followed.close()
+        self.audit.close()
 
     def stop_listening(self) -> None:
         """Accept nobody new."""

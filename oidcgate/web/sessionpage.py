@@ -116,7 +116,11 @@ class SessionPage:
         facts.append(("This session ends in", span(live.session.ends - now)))
         browsers = by_browser(found)
         rows = "".join(self._row(together, live, token, everybody=everybody) for together in browsers)
-        actions = [Action(texts.OPEN, "/"), Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", quiet=True)]
+        actions = [
+            Action(texts.OPEN, "/"),
+            Action(texts.WHAT_I_MAY, f"{self._prefix}/access", quiet=True),
+            Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", quiet=True),
+        ]
         others = [together for together in browsers if together[0].session.browser != live.session.browser]
         if others and not everybody:
             fields = (("csrf", token), ("end", "others"))

@@ -15,6 +15,7 @@ from dataclasses import replace
 from oidcgate.errors import InvalidHandle, InvalidSeal, ProviderUnreachable, StoreUnavailable
 from oidcgate.oidc.idtoken import Claims
 from oidcgate.oidc.tokens import TokenSet
+from oidcgate.session.grant import Grant
 from oidcgate.session.lifecycle import SEEN_WINDOW, Limits, touch_due
 from oidcgate.session.seal import NONCE_SIZE, KeyRing
 from oidcgate.session.session import Session, encode_handle, session_from_bytes, session_key, sid_key
@@ -26,16 +27,25 @@ from oidcgate.web.site import SiteRuntime
 log = logging.getLogger("oidcgate.sessions")
 
 ENDED = "ended"  # begins the notice that a session is over; its key and the reason follow
+LONGEST_LIFE = "it reached its longest life"
 OUTAGE_WINDOW = 60.0  # seconds for which a session seen before an outage of the store goes on
 FORGET_AFTER = 900.0  # seconds unused until a session is only in the store
 IN_USE = 300.0  # seconds since the last request for which tokens are renewed ahead of time
 
 OnEnd = Callable[[Live, str], None]
+OnOver = Callable[[Session, Grant | None, str], None]
 Admits = Callable[[Live], bool]
 
 
 class Sessions:
-    """All sessions that this process knows."""
+    """
+    All sessions that this process knows.
+
+    Attributes:
+        on_over: told once, in one of all processes, of each session that ends: its record, its person's, and why.
+    """
+
+    on_over: OnOver | None = None
 
     def __init__(
         self,
@@ -74,10 +84,7 @@ class Sessions:
             StoreUnavailable: nobody can tell.
             ProviderUnreachable: its token has run out and cannot be renewed right now.
         """
-        live = self._lives.get(site.scope + handle)
-        if live is not None and live.session.site != site.session_site:
-            return None
-        live = live or await self._load(handle, site)
+        live = await self._found(handle, site)
         if live is None:
             return None
         asked = self._clock()
@@ -98,6 +105,29 @@ class Sessions:
             return None
         live.refresh(now)
         return live
+
+    async def look(self, handle: bytes, site: SiteRuntime) -> Live | None:
+        """
+        As ``resume``, for somebody who asks about a session without using it: its idle time goes on, and no token is
+        renewed. What is returned is not to be used for anything else.
+
+        Raises:
+            StoreUnavailable: nobody can tell.
+        """
+        live = await self._found(handle, site)
+        now = self._clock()
+        if live is None or live.fresh_until > now:
+            return live
+        if now - live.checked >= SEEN_WINDOW and not await self._still_there(live, now, is_use=False):
+            return None
+        ended = live.over or self._is_over(live, now) or live.shared.is_spent(now)
+        return None if ended else live
+
+    async def _found(self, handle: bytes, site: SiteRuntime) -> Live | None:
+        live = self._lives.get(site.scope + handle)
+        if live is not None and live.session.site != site.session_site:
+            return None
+        return live or await self._load(handle, site)
 
     async def _ensure_token(self, live: Live, now: float) -> bool:
         shared = live.shared
@@ -130,6 +160,8 @@ class Sessions:
         if live is None:
             live = self._keep(Live(handle, session, shared, self._clock(), site))
             live.seen = session.seen
+            if touch_due(stored_seen=session.seen, now=live.checked, idle=self._limits.idle):
+                live.checked -= SEEN_WINDOW  # the use that it was loaded for is written, not only those that follow
         return live
 
     def _keep(self, live: Live) -> Live:
@@ -157,12 +189,12 @@ class Sessions:
             log.warning("a session record cannot be opened: %s", error)
             return None, stored.version
 
-    async def _still_there(self, live: Live, now: float) -> bool:
+    async def _still_there(self, live: Live, now: float, *, is_use: bool = True) -> bool:
         """Look at the store again; during an outage, what was seen not long ago goes on."""
         try:
             session, version = await self._read(live.session.key)
             if session is None:
-                self._drop(live, "it was ended")
+                await self._gone(live, now)
                 return False
             # What the grant has goes into live.shared.
             if await self._grants.load(session.grant_key, live.site.audience) is None:
@@ -170,6 +202,8 @@ class Sessions:
                 return False
             seen = max(live.seen, session.seen)
             live.session = replace(session, seen=seen)
+            if not is_use:
+                return True
             if touch_due(stored_seen=session.seen, now=now, idle=self._limits.idle) and not self._is_over(live, now):
                 # Only what was just read is touched: a session that somebody ends meanwhile must not come back.
                 await self._write(live.session.used(now), expected=version)
@@ -179,6 +213,16 @@ class Sessions:
             if now - live.checked > OUTAGE_WINDOW:
                 raise
         return True
+
+    async def _gone(self, live: Live, now: float) -> None:
+        """A record that is gone: somebody ended the session, or its time is up, which nobody has told yet."""
+        if now < live.session.ends - 1.0:  # stores count in seconds of their own
+            self._drop(live, "it was ended")
+            return
+        self._drop(live, LONGEST_LIFE)
+        mark = "over:" + live.session.key.partition(":")[2]
+        if self.on_over is not None and await self._store.put(mark, b"1", life=SEEN_WINDOW * 12, expected=ABSENT):
+            self.on_over(live.session, live.shared.grant, LONGEST_LIFE)
 
     async def _touch_root(self, session: Session, now: float) -> None:
         """Whoever uses one host of the gate is not idle on the one where logins end: the next host opens at once."""
@@ -364,7 +408,9 @@ class Sessions:
         return True
 
     async def _remove(self, key: str, grant: str, reason: str) -> None:
-        await self._store.delete(key)
+        session, shared = await self.read(key), await self._grants.load(grant)
+        if await self._store.delete(key) and session is not None and self.on_over is not None:
+            self.on_over(session, shared.grant if shared is not None else None, reason)
         await self._store.notify(f"{ENDED} {key} {reason}")
         await self._grants.leave_key(grant, key)
 

@@ -15,6 +15,7 @@ from oidcgate.net.relay import RelayLimits
 from oidcgate.net.upstream import UpstreamPools
 from oidcgate.proxy.reply import ReplyRewriter
 from oidcgate.proxy.ui import PRESETS, Preset
+from oidcgate.proxy.ui.actions import MARK
 from oidcgate.session.cookies import CookieNames, cookie_names, expire_cookie, named_in
 from oidcgate.web.outgoing import Outgoing
 from oidcgate.web.providers import Providers
@@ -108,12 +109,12 @@ class SiteRuntime:
 
 
 # A target whose path every server reads alike: no empty or dot segment, nothing encoded but spaces, which the Dashboard
-# sends; and any query. The first form covers nearly all, and fast.
+# sends; and any query. The first form covers nearly all, and fast. What the audit follows has a segment that tells it.
 CHAR = r"[!\"$&-.0-:<->@-\[\]-~]"
 FIRST = r"[!\"$&-\-0-:<->@-\[\]-~]"
 QUERY = r"(?:\?[!\"$-\[\]-~]*)?"
-USUAL = rf"(?=/)(?:/{FIRST}{CHAR}*)*/?{QUERY}"
-PLAIN = rf"(?![^?]*/\.{{1,2}}(?:[/?]|$))/(?:(?:{CHAR}|%20)+/)*(?:{CHAR}|%20)*{QUERY}"
+USUAL = rf"(?=/)(?:/(?!{MARK}){FIRST}{CHAR}*)*/?{QUERY}"
+PLAIN = rf"(?![^?]*/\.{{1,2}}(?:[/?]|$))/(?:(?!{MARK})(?:{CHAR}|%20)+/)*(?!{MARK})(?:{CHAR}|%20)*{QUERY}"
 
 
 def quick_target(prefix: str, no_passage: tuple[str, ...]) -> re.Pattern[str]:

@@ -99,3 +99,58 @@ BAD_REQUEST = ("This request cannot be handled", "")
 INVALID_SCOPE_HINT = (
     " The administrator should check the requested scopes, and trustedPeers for each audience, in the provider."
 )
+
+# Who somebody is in the cluster, and what they may do there.
+WHY = "Why, and what to ask for"
+WHAT_I_MAY = "What I may do"
+DENIED_PERMISSION = (
+    "You may not open this",
+    "You are signed in, but this site is open only to those who have a certain permission in its cluster, and your "
+    "account does not have it.",
+)
+CLUSTER_DOWN = (
+    "The cluster does not answer",
+    "Its API server decides who may open this site. Nothing is lost: this page tries again by itself every few "
+    "seconds.",
+)
+MISFIT = (
+    "The cluster does not accept your sign-in",
+    "You are signed in here, but the cluster's API server does not take your token, so that the application would stay "
+    "empty. An administrator can put that right:",
+)
+MISFIT_UNSURE = "The API server does not say why. It is one of these; the likeliest comes first:"
+SETTING_IN = "To set, in {}:"
+SETTING_FLAG = "or, by flags of kube-apiserver:"
+ACCESS = ("What you may do here", "")
+NO_CLUSTER_KNOWN = (
+    "This is what your token says. The gate cannot ask the cluster about you: this site's configuration has no "
+    "kubernetes.api, the address of its API server."
+)
+NOTHING_SENT = "This is what is known of you here. No token is sent from this address, so there is no cluster to ask."
+SEEN_BY_CLUSTER = "This is you as the cluster's API server sees you. Its administrators grant rights to these names."
+NOT_SEEN_BY_CLUSTER = "The cluster's API server does not tell who you are. This is what your token says."
+RIGHTS_IN = "What you may do in namespace {}"
+NO_RIGHTS = "Nothing but to ask what you may do."
+RIGHTS_INCOMPLETE = "This may not be all: {}"
+RIGHTS_UNKNOWN = "The cluster's API server does not tell what you may do right now."
+NEEDED_HERE = "What this site asks for"
+NEEDED_AND_THERE = "You have the permission that this site asks for: {}."
+NEEDED_AND_MISSING = "You lack the permission that this site asks for: {}. An administrator gives it with this:"
+NEEDED_AND_UNKNOWN = "This site asks for a permission, and the cluster does not tell whether you have it: {}."
+TO_ASK_FOR = "What to ask an administrator for"
+TO_ASK_IN_NAMESPACE = "In namespace {} only:"
+TO_ASK_EVERYWHERE = "In all namespaces:"
+SHOW = "Show"
+
+# kubectl with the same account.
+KUBECTL = ("kubectl with your account", "kubectl signs you in as this page did, in your browser.")
+KUBECTL_INSTALL = "Install the helper, once"
+KUBECTL_SAVE = "Save this as {}"
+KUBECTL_TRY = "See who the cluster takes you for"
+KUBECTL_FREELY = "There is no secret in it: you may pass it on. Signing in happens when kubectl needs it."
+KUBECTL_ELSEWHERE = (
+    "On a machine without a browser the helper shows a code, to be typed in on another device. To sign out there: "
+    "the same command with `logout` in place of `get`."
+)
+KUBECTL_MISSING = "kubectl is not set up for this site yet. An administrator sets, in the gate's configuration:"
+KUBECTL_UNREADABLE = "The set-up cannot be shown: a file that the gate's configuration names cannot be read."

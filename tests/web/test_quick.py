@@ -131,13 +131,15 @@ async def test_a_short_way_that_fails_goes_the_long_way(stack: Stack) -> None:
     await line.wire.close()
 
 
-async def test_pages_go_the_short_way_too(stack: Stack) -> None:
-    """Somebody who reloads a page sends the usual request as well."""
-    line, quick = await line_to(stack), gate_of(stack).quick
-    for taken in (0, 1):
-        reply = await line.ask("/", **{name.replace("-", "_"): value for name, value in NAVIGATION.items()})
-        assert reply.status == 200
-        assert quick.taken == taken
+@pytest.mark.parametrize("badge", [False, True])
+async def test_pages_go_the_short_way_too(*, badge: bool) -> None:
+    """Somebody who reloads a page sends the usual request as well, unless the badge has to go into it."""
+    async with quick_stack(site={"badge": badge}) as stack:
+        line, quick = await line_to(stack), gate_of(stack).quick
+        for taken in (0, 1):
+            reply = await line.ask("/", **{name.replace("-", "_"): value for name, value in NAVIGATION.items()})
+            assert reply.status == 200
+            assert quick.taken == (0 if badge else taken)
     await line.wire.close()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from oidcgate.errors import RequestError
 from oidcgate.policy import readings
 
 JSON_UNAUTHORIZED = b'{"error":"unauthorized","message":"Sign in first: open this site in a browser."}'
@@ -27,6 +28,11 @@ class Preset:
         unauthorized: body of our 401, in the words that the UI's own code understands.
         unauthorized_type: its media type.
         answered: paths that we answer ourselves without a session, with 200 and this JSON.
+        meanwhile: paths that we answer ourselves, with 200 and this JSON, to somebody signed in while nobody else can:
+            the client would take an outage for the end of the login.
+        outage_status: of our own answers to scripts during an outage, in place of 503.
+        tried_again: paths whose GET is worth a second try, on 502, 503, 504 or a connection that failed: one failure
+            there ends the login in the client's eyes.
         may_ignore_bearer: over plain HTTP it may act as itself for everybody, so it is asked first.
         identity_headers: groups of further headers that tell it who somebody is, as in ``forward_auth.headers``.
         no_passage: prefixes answered with 404: pages that would load code from elsewhere.
@@ -39,6 +45,9 @@ class Preset:
     unauthorized: bytes = JSON_UNAUTHORIZED
     unauthorized_type: str = "application/json"
     answered: Mapping[str, bytes] = field(default_factory=dict)
+    meanwhile: Mapping[str, bytes] = field(default_factory=dict)
+    outage_status: int = 503
+    tried_again: tuple[str, ...] = ()
     may_ignore_bearer: bool = False
     no_passage: tuple[str, ...] = ("/api/sockjs/iframe",)
     identity_headers: tuple[str, ...] = ()
@@ -52,10 +61,17 @@ class Preset:
         return bool(self.no_passage) and any(reading.startswith(self.no_passage) for reading in readings(path))
 
     def logged(self, path: str) -> str:
-        """A path as the log may show it: never a query, and nothing behind a secret prefix."""
+        """A path as the log may show it: never a query, and nothing behind a secret prefix, however it is spelled."""
         plain = path.partition("?")[0]
-        decoded = unquote(plain)
         for prefix in self.secret_paths:
-            if plain.startswith(prefix) or decoded.startswith(prefix):
+            if any(reading.startswith(prefix) for reading in _readings(plain)):
                 return prefix + "…"
         return plain
+
+
+def _readings(path: str) -> tuple[str, ...]:
+    """As ``policy.readings``; of a path that is refused for having too many, the plainest."""
+    try:
+        return readings(path)
+    except RequestError:
+        return path, unquote(path)
