@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -35,12 +36,14 @@ def doctor(options: argparse.Namespace) -> int:
         print(report.to_json(findings), end="")
     else:
         lines = places.lines_of(file.read_text(encoding="utf-8"))
-        print(
-            report.to_text(
-                findings, place=lambda key: places.place(key, file=file.name, lines=lines), colour=is_coloured()
-            ),
-            end="",
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        text = report.to_text(
+            findings,
+            place=lambda key: places.place(key, file=file.name, lines=lines),
+            colour=is_coloured(),
+            columns=columns,
         )
+        print(text, end="")
     return 1 if report.has_failed(findings) else 0
 
 

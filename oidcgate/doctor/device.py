@@ -1,8 +1,10 @@
 """
 A token by the device flow: the doctor shows a code, a person signs in with it in any browser.
 
-Edge by its calls. Nothing is kept, and offline_access is not asked for: Dex has one refresh token a person and client,
-so that a second one would end what the gate has.
+Edge by its calls. Rules of this file:
+- Only a client without a secret may: Dex writes a secret into the address that the browser opens.
+- Nothing is kept, and offline_access is not asked for: Dex has one refresh token a person and client, so that a second
+  one would end what the gate has.
 
 Sources: RFC 8628 §3; OIDC Core §3.1.3.3.
 """
@@ -16,7 +18,6 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from oidcgate.doctor.calls import Seen
-from oidcgate.doctor.client import read_secret
 from oidcgate.doctor.issuer import AUDIENCE
 from oidcgate.doctor.scene import Issuer, Scene
 from oidcgate.errors import OidcgateError
@@ -44,22 +45,20 @@ class Terminal:
     timer: Callable[[], float] = time.monotonic
 
 
-async def sign_in(scene: Scene, issuer: Issuer, terminal: Terminal, audience: str) -> str:
+async def sign_in(scene: Scene, issuer: Issuer, terminal: Terminal, *, client_id: str, audience: str = "") -> str:
     """
-    An ID token for the client, and for one cluster where ``audience`` names it.
+    An ID token for a client, and for one cluster where ``audience`` names it.
 
     Raises:
         NoToken: there is none.
         Unreached: the issuer does not answer.
-        UnusableSecret: the client's secret cannot be read.
     """
     endpoint = issuer.document.get("device_authorization_endpoint")
     if not isinstance(endpoint, str):
         raise NoToken("the issuer has no device flow", "give an ID token with --token-file")
     scopes = [scope for scope in issuer.section.scopes if scope != "offline_access"]
     scopes += [AUDIENCE + audience] if audience else []
-    secret = read_secret(issuer.section)
-    client = {"client_id": issuer.section.client_id, **({"client_secret": secret} if secret else {})}
+    client = {"client_id": client_id}
     began = await _post(scene, issuer, endpoint, {**client, "scope": " ".join(scopes)})
     shown = _object(began)
     if began.status != 200 or not isinstance(shown.get("device_code"), str):
@@ -85,9 +84,7 @@ async def _poll(scene: Scene, issuer: Issuer, form: dict[str, str], shown: dict[
             case "slow_down":
                 interval += INTERVAL
             case error:
-                todo = (
-                    "in Dex, redirectURIs of the client must have /device/callback; or give a token with --token-file"
-                )
+                todo = "in Dex the client must be `public: true`, without redirectURIs; or use --token-file"
                 raise NoToken(f"the device flow ended: {error}", todo)
     raise NoToken("nobody signed in", "run the doctor again, and sign in at the address that it shows")
 

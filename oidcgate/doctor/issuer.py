@@ -81,7 +81,7 @@ def read_document(body: bytes, issuer: Issuer) -> list[Said]:
     except InvalidMetadata as error:
         return [refused_document(str(error), issuer)]
     issuer.document = document
-    return [*offered(issuer), ok(f"{configured}: {_sign_out(issuer)}")]
+    return [*offered(issuer), ok(f"{configured}: {_sign_out(issuer)}"), *unseen(issuer)]
 
 
 def _loaded(body: bytes) -> dict[str, object] | None:
@@ -122,6 +122,13 @@ def offered(issuer: Issuer) -> list[Said]:
     if "groups" not in scopes:
         said.append(warn("without groups the cluster's RBAC sees none", key, "add groups"))
     return said
+
+
+def unseen(issuer: Issuer) -> list[Said]:
+    """What matters to renewals and cannot be seen from here."""
+    if "offline_access" not in issuer.section.scopes:
+        return []
+    return [ok("not to be seen from here: Dex's expiry.refreshTokens.reuseInterval, which should be 30s")]
 
 
 def _sign_out(issuer: Issuer) -> str:

@@ -79,8 +79,6 @@ def _audience(scene: Scene, visit: Visit) -> Check:
 def _token(scene: Scene, each: Issuer, terminal: Terminal) -> Check:
     label = each.label
     needs = [("keys", label), ("clock", ""), ("client", label), *(("audience", visit.url) for visit in each.visits)]
-    if scene.raw is None:  # only a sign-in shows the secret
-        needs.append(("secret", label))
     return Check("token", label, partial(token.check_token, scene, each, terminal), tuple(needs), waits=True)
 
 
@@ -101,8 +99,8 @@ def _ui(scene: Scene, visit: Visit) -> list[Check]:
     if not visit.config.upstream.urls:
         return []
     url = visit.url
-    needs = (("ui", url), ("token", scene.issuer_of(visit).label), ("api-identity", url))
-    return [
-        Check("ui", url, partial(ui.check_reached, scene, visit)),
-        Check("ui-identity", url, partial(ui.check_identity, scene, visit), needs),
-    ]
+    checks = [Check("ui", url, partial(ui.check_reached, scene, visit))]
+    if ui.can_tell(visit):
+        needs = (("ui", url), ("token", scene.issuer_of(visit).label), ("api-identity", url))
+        checks.append(Check("ui-identity", url, partial(ui.check_identity, scene, visit), needs))
+    return checks

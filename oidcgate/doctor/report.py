@@ -6,6 +6,7 @@ names a key: one of the configuration file, or after a colon's mark (``Dex: …`
 """
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -69,13 +70,16 @@ def to_json(findings: Sequence[Finding]) -> str:
     return json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False) + "\n"
 
 
-def to_text(findings: Sequence[Finding], *, place: Callable[[str], str], colour: bool) -> str:
+def to_text(
+    findings: Sequence[Finding], *, place: Callable[[str], str], colour: bool, columns: int | None = None
+) -> str:
     """
     Lines for people.
 
     Args:
         place: where a key stands, such as ``gate.yaml:7: provider.issuer``.
         colour: paint the status.
+        columns: how wide the screen is; None = lines are not broken.
     """
     width = max((len(finding.hop) for finding in findings), default=0)
     lines: list[str] = []
@@ -84,13 +88,19 @@ def to_text(findings: Sequence[Finding], *, place: Callable[[str], str], colour:
         if finding.site != site:
             lines += ["", finding.site or "all sites"]
             site = finding.site
-        lines.append(f"  {painted(finding.status, colour)}  {finding.hop:<{width}}  {finding.message}")
+        begin = f"  {painted(finding.status, colour)}  {finding.hop:<{width}}  "
         margin = " " * (width + 10)
-        if finding.key:
-            lines.append(f"{margin}at   {place(finding.key)}")
-        if finding.fix:
-            lines.append(f"{margin}do   {finding.fix}")
+        lines += broken(begin, finding.message, margin, columns)
+        for word, text in (("at", place(finding.key) if finding.key else ""), ("do", finding.fix)):
+            lines += broken(f"{margin}{word}   ", text, f"{margin}     ", columns) if text else []
     return "\n".join([*lines, "", summary(findings)]) + "\n"
+
+
+def broken(begin: str, text: str, margin: str, columns: int | None) -> list[str]:
+    """A text behind its beginning, and what does not fit below it."""
+    room = len(text) if columns is None else max(columns - len(margin), 40)
+    first, *more = textwrap.wrap(text, max(room, 1), break_long_words=False, break_on_hyphens=False) or [""]
+    return [begin + first, *(margin + line for line in more)]
 
 
 def painted(status: Status, colour: bool) -> str:

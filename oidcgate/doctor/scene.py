@@ -102,11 +102,12 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """A verified token."""
+    """A verified token, and the client that it was issued to: the gate's, or the one for kubectl."""
 
     raw: str = field(repr=False)
     claims: Claims
     issuer: Issuer
+    client_id: str
 
 
 @dataclass(slots=True)
@@ -144,8 +145,11 @@ class Scene:
         bearer = self.bearer
         if bearer is None or bearer.issuer is not self.issuer_of(visit):
             return "", "the token is of another issuer or client"
-        foreign = set(bearer.claims.audience) - {bearer.issuer.section.client_id}
-        audience = self.audience_of(visit)
+        foreign = set(bearer.claims.audience) - {bearer.client_id}
+        is_ours = bearer.client_id == bearer.issuer.section.client_id
+        audience = self.audience_of(visit) if is_ours else ""
+        if not is_ours and visit.config.kubectl.client_id != bearer.client_id:
+            return "", f"the token is for {bearer.client_id}, and this site has another client for kubectl"
         if foreign - {audience}:
             return "", f"the token is for {', '.join(sorted(foreign))}, too: it is sent to none; name one with --site"
         if audience and audience not in foreign:

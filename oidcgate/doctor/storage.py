@@ -50,6 +50,8 @@ async def check_store(scene: Scene) -> list[Said]:
         await store.close()
     if found is None or found.value != value:
         return [fail("what was written was not there a moment later", key, "ask the primary, not a replica that lags")]
+    if path is not None and is_open(path.parent):
+        return [warn(f"{path.parent} is open to others on this machine", key, f"chmod 0700 {path.parent}")]
     return [ok(f"{'sqlite' if path else session.store.partition(':')[0]} writes and reads")]
 
 
@@ -82,9 +84,6 @@ async def check_keys(scene: Scene) -> list[Said]:
         read_ring(path, key)
     except ConfigError as error:
         return [fail(error.problems[0].message, key, "put back the file as it was; `oidcgate secret` makes a new key")]
-    folder = Path(session.state_dir)
-    if key == "session.state_dir" and is_open(folder):
-        return [warn(f"{folder} is open to others on this machine", key, f"chmod 0700 {folder}")]
     return [ok("keys can be read")]
 
 

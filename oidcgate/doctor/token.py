@@ -4,10 +4,8 @@ The token: one that a person really has, judged by the gate's own code.
 Edge by the provider's keys. It is shown to nobody but the clusters that it is for, and printed nowhere.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
-from oidcgate.config.secret import UnusableSecret
 from oidcgate.doctor.device import NoToken, Terminal, sign_in
 from oidcgate.doctor.issuer import settings_of
 from oidcgate.doctor.reaching import unreached
@@ -16,43 +14,93 @@ from oidcgate.doctor.scene import Bearer, Issuer, Scene
 from oidcgate.doctor.stages import Unreached
 from oidcgate.errors import InvalidIdToken
 from oidcgate.oidc.claims import Claims
+from oidcgate.oidc.idtoken import MAX_TOKEN
+from oidcgate.oidc.strictjson import decode_base64url, loads_object
 from oidcgate.oidc.tokens import TokenSet
 from oidcgate.web.identity import WARN_TOKEN
 
 KONG: Final = 8000  # bytes; a header line of 8 kB is the most that nginx and Kong take by default
+SEVERAL: Final = "a token for several sites would open them all: name one of them with --site, and sign in for that"
+NO_PUBLIC_CLIENT: Final = (
+    "a sign-in here needs a client without a secret, as sites[].kubectl.client_id is, since Dex shows a secret to the "
+    "browser; or give a token with --token-file"
+)
 HOW: Final = "no token was given: name a file with an ID token by --token-file, or sign in with --login"
 
 
 async def check_token(scene: Scene, issuer: Issuer, terminal: Terminal) -> list[Said]:
     """A token is for this client, of this issuer, and good now."""
     raw = scene.raw
-    audiences = tuple(dict.fromkeys(scene.audience_of(visit) for visit in issuer.visits))
     if raw is None and scene.wants_login:
-        if len(audiences) > 1:
-            return [skip("these sites have an audience each: name one of them with --site, and sign in for that")]
+        client_id, audience, why_not = who_signs_in(scene, issuer)
+        if why_not:
+            return [skip(why_not)]
         try:
-            raw = await sign_in(scene, issuer, terminal, audiences[0])
-        except (NoToken, UnusableSecret) as error:
-            return [fail(str(error), "Dex: staticClients", getattr(error, "fix", "give the secret there"))]
+            raw = await sign_in(scene, issuer, terminal, client_id=client_id, audience=audience)
+        except NoToken as error:
+            return [fail(str(error), "Dex: staticClients", error.fix)]
         except Unreached as error:
             return [unreached(error, settings_of(issuer))]
     if raw is None:
         return [skip(HOW)]
-    return await judged(scene, issuer, raw, audiences)
+    if not fits(raw, issuer) and any(fits(raw, other) for other in scene.issuers):
+        return [skip("the token is of another issuer or client")]
+    return await judged(scene, issuer, raw)
 
 
-async def judged(scene: Scene, issuer: Issuer, raw: str, audiences: Sequence[str]) -> list[Said]:
-    """The findings about a token."""
+def fits(raw: str, issuer: Issuer) -> bool:
+    """Whether a token says of itself that it is of an issuer and client; nothing in it is verified."""
+    try:
+        payload = loads_object(decode_base64url(raw.split(".")[1]), max_bytes=MAX_TOKEN)
+    except (IndexError, ValueError):
+        return False
+    audience = payload.get("aud")
+    named = {audience} if isinstance(audience, str) else set(audience) if isinstance(audience, list) else set()
+    return payload.get("iss") == issuer.section.issuer and bool(
+        named & {issuer.section.client_id, *kubectl_clients(issuer)}
+    )
+
+
+def who_signs_in(scene: Scene, issuer: Issuer) -> tuple[str, str, str]:
+    """The client that a person signs in with, which has no secret; the audience asked for; and why that cannot be."""
+    section = issuer.section
+    if len(scene.issuers) > 1:
+        return "", "", SEVERAL
+    if section.client_secret_file is None and section.client_secret_env is None:
+        audiences = {scene.audience_of(visit) for visit in issuer.visits}
+        return section.client_id, min(audiences), SEVERAL if len(audiences) > 1 else ""
+    clients = kubectl_clients(issuer)
+    if not clients:
+        return "", "", NO_PUBLIC_CLIENT
+    return min(clients), "", SEVERAL if len(clients) > 1 else ""
+
+
+def kubectl_clients(issuer: Issuer) -> frozenset[str]:
+    """The sites' clients for kubectl."""
+    ids = (visit.config.kubectl.client_id for visit in issuer.visits)
+    return frozenset(each for each in ids if each is not None)
+
+
+async def judged(scene: Scene, issuer: Issuer, raw: str) -> list[Said]:
+    """The findings about a token; one for kubectl does, too, where the sites have a client for it."""
+    audiences = {scene.audience_of(visit) for visit in issuer.visits}
     allowed = frozenset(issuer.section.audiences) | frozenset(audience for audience in audiences if audience)
+    client_id, note = issuer.section.client_id, ""
     try:
         claims = await issuer.client.verify(TokenSet(raw), audiences=allowed)
     except InvalidIdToken as error:
-        return [refused(error, issuer)]
-    scene.bearer = Bearer(raw, claims, issuer)
-    return [
-        ok(f"{shown(claims)}, good for another {claims.expires - scene.caller.clock():.0f} s"),
-        *remarks(raw, claims, issuer),
-    ]
+        others = kubectl_clients(issuer)
+        if error.claim != "aud" or not others:
+            return [refused(error, issuer)]
+        try:
+            claims = await issuer.client.verify_program(raw, others)
+        except InvalidIdToken as other:
+            return [refused(error if other.claim == "aud" else other, issuer)]
+        client_id = next(each for each in claims.audience if each in others)
+        note = "; it is kubectl's, so it does not show whether the cluster takes the gate's own"
+    scene.bearer = Bearer(raw, claims, issuer, client_id)
+    left = claims.expires - scene.caller.clock()
+    return [ok(f"{shown(claims)}, good for another {left:.0f} s{note}"), *remarks(raw, claims, issuer)]
 
 
 def shown(claims: Claims) -> str:

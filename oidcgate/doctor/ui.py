@@ -123,12 +123,15 @@ def _object(seen: Seen) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def can_tell(visit: Visit) -> bool:
+    """Whether a site's UI gets people's tokens and has something to ask with them."""
+    return visit.config.identity == "token" and visit.config.upstream.ui in PERSONAL
+
+
 async def check_identity(scene: Scene, visit: Visit) -> list[Said]:
     """The UI does something with a person's token."""
     upstream = visit.config.upstream
-    path = PERSONAL.get(upstream.ui)
-    if path is None or visit.config.identity != "token":
-        return [skip("this UI has no page that would tell")]
+    path = PERSONAL[upstream.ui]
     raw, why_not = scene.token_for(visit)
     if why_not:
         return [skip(why_not)]

@@ -16,6 +16,7 @@ from oidcgate.errors import InvalidSeal
 LIFE = 60.0  # seconds
 WISH_LIFE = 600.0  # seconds; a person may type a password in between
 WISH_FIELDS = 3
+LONGER = (1,)  # follows them where another login is wanted although there is one
 TICKET_FIELDS = 3
 
 
@@ -31,11 +32,18 @@ def ticket_key(name: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A host asks for the login of a browser; ``began`` in seconds since the epoch."""
+    """
+    A host asks for the login of a browser.
+
+    Attributes:
+        began: seconds since the epoch.
+        longer: another login is wanted, although there may be one, since that one ends soon.
+    """
 
     origin: str
     bind: str = field(repr=False)
     began: float
+    longer: bool = False
 
     def is_late(self, now: float) -> bool:
         """Whether it took too long."""
@@ -43,7 +51,8 @@ class Wish:
 
     def to_bytes(self) -> bytes:
         """For sealing."""
-        return json.dumps([self.origin, self.bind, int(self.began)], separators=(",", ":")).encode()
+        row = [self.origin, self.bind, int(self.began), *(LONGER if self.longer else ())]
+        return json.dumps(row, separators=(",", ":")).encode()
 
 
 def wish_from_bytes(plain: bytes) -> Wish:
@@ -54,9 +63,9 @@ def wish_from_bytes(plain: bytes) -> Wish:
         InvalidSeal: a release wrote it that keeps other fields.
     """
     row = json.loads(plain)
-    if not isinstance(row, list) or len(row) != WISH_FIELDS:
+    if not isinstance(row, list) or len(row) < WISH_FIELDS or tuple(row[WISH_FIELDS:]) not in ((), LONGER):
         raise InvalidSeal("a wish of another release")
-    return Wish(*row)
+    return Wish(row[0], row[1], row[2], longer=len(row) > WISH_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)

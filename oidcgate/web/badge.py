@@ -18,7 +18,6 @@ from oidcgate.policy import Crossing
 from oidcgate.web import answers, texts
 from oidcgate.web.facts import Inbound
 from oidcgate.web.pages import json_response
-from oidcgate.web.site import SiteTable
 
 SOURCE = (files("oidcgate.web") / "badge.js").read_text(encoding="utf-8")
 # As it is sent: without indentation, and lines that are comments.
@@ -36,8 +35,7 @@ class BadgePages:
         idle: seconds after which a session that nobody uses is over.
     """
 
-    def __init__(self, table: SiteTable, *, idle: float) -> None:
-        self._table = table
+    def __init__(self, *, idle: float) -> None:
         self._idle = idle
 
     async def script(self, inbound: Inbound) -> web.Response:
@@ -73,7 +71,8 @@ class BadgePages:
                 "session_ends": int(live.session.ends),
                 "token_expires": int(claims.expires),
                 "idle": int(self._idle),
-                "renews": self._renews(inbound),
+                # Where one cookie serves all hosts, the one where logins end goes straight back.
+                "renews": inbound.facts.site.names.domain is None,
             },
         )
 
@@ -81,11 +80,6 @@ class BadgePages:
     def _is_on(inbound: Inbound) -> bool:
         site = inbound.facts.site
         return site.carries and site.config.badge
-
-    def _renews(self, inbound: Inbound) -> bool:
-        """Whether signing in once more brings this site a longer session; on other hosts it ends with its root's."""
-        login = self._table.login
-        return inbound.facts.site is login and login.names.domain is None
 
 
 def shown_name(claims: Claims) -> str:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from multidict import CIMultiDict
+
 from oidcgate.config.model import Kubernetes, May
 from oidcgate.config.secret import SecretFile, UnusableSecret
 from oidcgate.errors import OidcgateError
@@ -53,10 +55,17 @@ CALL_TIME: Final = 5.0  # seconds for one call
 Credentials = Callable[[Live, SiteRuntime], Mapping[str, str]]
 
 
-def credentials(live: Live, site: SiteRuntime) -> dict[str, str]:
-    """The Authorization that a person's own token makes."""
-    name, _, value = live.bearer.decode("ascii").rstrip("\r\n").partition(": ")
-    return {name: value} if name else {}
+def credentials(live: Live, site: SiteRuntime) -> Mapping[str, str]:
+    """
+    The headers by which a person's requests act in the cluster; where the UI gets none, those of the person's token.
+
+    Raises:
+        CredentialUnusable, NotImpersonated: there are none.
+    """
+    acts = site.config.identity == "impersonate"
+    lines = site.outgoing.authority(live.claims, live.bearer) if acts else live.bearer
+    pairs = (line.partition(": ") for line in lines.decode().split("\r\n") if line)
+    return CIMultiDict((name, value) for name, _, value in pairs)
 
 
 def permission_of(may: May) -> Permission:

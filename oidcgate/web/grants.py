@@ -31,6 +31,16 @@ class Grants(Renewal):
         read = await self._read(key)
         return None if read is None else self._share(*read, audience)
 
+    async def peek(self, key: str) -> Grant | None:
+        """
+        As ``load``, for somebody who only wants to know whose it is.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        read = await self._read(key)
+        return None if read is None else read[0]
+
     async def adopt_login(
         self,
         tokens: TokenSet,

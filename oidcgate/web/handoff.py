@@ -28,10 +28,10 @@ class Handoffs:
         self._ring = ring
         self._clock = clock
 
-    def wish(self, origin: str, bind: str) -> str:
+    def wish(self, origin: str, bind: str, *, longer: bool = False) -> str:
         """What a host asks for, for the address."""
         nonce = secrets.token_bytes(NONCE_SIZE)
-        plain = Wish(origin, bind, self._clock()).to_bytes()
+        plain = Wish(origin, bind, self._clock(), longer).to_bytes()
         sealed = self._ring.seal(plain, purpose="wish", context="", nonce=nonce)
         return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 

@@ -190,7 +190,7 @@ class LoginPages:
         attempt = self._attempts.begin(
             site, inbound.facts.head.cookie, target=goal.path, fragment=fragment, response=response
         )
-        wish = self._handoffs.wish(site.origin, bound_to(attempt.state))
+        wish = self._handoffs.wish(site.origin, bound_to(attempt.state), longer=wants_longer(inbound))
         response.headers["Location"] = f"{self._login.origin}{self._prefix}/start?for={wish}"
         return response
 
@@ -202,7 +202,7 @@ class LoginPages:
             return Page(*texts.LATE, actions=[Action(texts.OPEN, "/")], note=note(request_id)).response(400)
         root = self._destinations.table.roots[site.provider_id]
         live = await self._root_session(inbound, root)
-        only = self._only(live, site)
+        only = self._only(live, site) or (ALL if wish.longer else "")
         if live is not None and not only:
             return await self.hand_over(live, wish)
         if self._attempts.is_too_many(inbound.client):

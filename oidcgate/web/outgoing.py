@@ -56,7 +56,7 @@ class Outgoing:
         """
         own = bearer if self._identity == "token" else b""  # a UI takes that token in place of the credential
         told = identity_lines(claims, own, self._groups, budget=None) if self._groups else b""
-        return b"".join([*self._further(claims, bearer), told, self._authority(claims, bearer)])
+        return b"".join([*self._further(claims, bearer), told, self.authority(claims, bearer)])
 
     def _further(self, claims: Claims, bearer: bytes) -> list[bytes]:
         """Configured headers; one that names a claim which is empty, or none that a header carries, is left out."""
@@ -72,7 +72,13 @@ class Outgoing:
         filled = ((name, FIELD.sub(lambda m: values[m[1]].decode(), text)) for name, text in whole)
         return [f"{name}: {value}\r\n".encode() for name, value in filled if value.strip()]
 
-    def _authority(self, claims: Claims, bearer: bytes) -> bytes:
+    def authority(self, claims: Claims, bearer: bytes) -> bytes:
+        """
+        As whom a request for a person acts in the cluster, and nothing else.
+
+        Raises:
+            CredentialUnusable, NotImpersonated: as ``lines``.
+        """
         if self._credential is None:
             return bearer if self._identity == "token" else b""
         try:

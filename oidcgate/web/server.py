@@ -200,7 +200,7 @@ class GateServer:
             kubectl_page=KubectlPage(config),
             access_page=AccessPage(self.clusters, prefix=config.prefix),
             backchannel=backchannel,
-            badge=BadgePages(table, idle=config.session.idle),
+            badge=BadgePages(idle=config.session.idle),
             access_log=self.access_log,
             prefix=config.prefix,
         )

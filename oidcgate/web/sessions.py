@@ -408,9 +408,9 @@ class Sessions:
         return True
 
     async def _remove(self, key: str, grant: str, reason: str) -> None:
-        session, shared = await self.read(key), await self._grants.load(grant)
+        session, whose = await self.read(key), await self._grants.peek(grant)
         if await self._store.delete(key) and session is not None and self.on_over is not None:
-            self.on_over(session, shared.grant if shared is not None else None, reason)
+            self.on_over(session, whose, reason)
         await self._store.notify(f"{ENDED} {key} {reason}")
         await self._grants.leave_key(grant, key)
 

@@ -1,6 +1,7 @@
 """`oidcgate doctor`: options, output and exit codes; what it finds is in tests/journeys/test_doctor.py."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from oidcgate.cli.doctor import is_coloured
 from oidcgate.cli.main import main, parser
 from tests.cli.support import config
+from tests.journeys.test_doctor import HOPS
 
 
 def test_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,7 +19,7 @@ def test_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output, errors = capsys.readouterr()
     assert errors == ""
     assert "at   gate.yaml:4: provider.issuer\n" in output
-    assert output.endswith("3 failed, 7 good, 7 skipped\n")
+    assert output.endswith("3 failed, 7 good, 6 skipped\n")
 
 
 def test_offline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,3 +71,10 @@ def test_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_coloured()
     monkeypatch.setenv("NO_COLOR", "1")
     assert not is_coloured()
+
+
+def test_every_hop_is_in_the_guide() -> None:
+    """docs/troubleshooting.md names each, in code."""
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "troubleshooting.md").read_text()
+    said = {hop for line in guide.splitlines() if line.startswith("- ") for hop in re.findall(r"`([a-z-]+)`", line)}
+    assert {hop for hop in {*HOPS, "credential", "redirect"} if hop != "configuration"} <= said

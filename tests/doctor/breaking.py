@@ -13,6 +13,7 @@ from oidcgate.demo.issuer import Client
 from oidcgate.demo.issuer_model import Claims
 from oidcgate.demo.ui import DemoUI
 from oidcgate.doctor.calls import Caller
+from oidcgate.kube.reviews import SELF_PATH
 from tests.doctor.certificates import HERE, issued
 from tests.doctor.course import AUDIENCE, HOST, Course
 from tests.support.apiserver import CREDENTIAL
@@ -237,6 +238,16 @@ def impersonating(text: str) -> Break:
             put(document, "sites.0.kubernetes.credential_file", file)
 
         return Walk(change)
+
+    return broken
+
+
+def garbled(before: Break | None = None) -> Break:
+    """The API server answers reviews with a page."""
+
+    async def broken(course: Course) -> Walk:
+        course.cluster.raw[SELF_PATH] = b"<html>"
+        return await before(course) if before is not None else Walk()
 
     return broken
 

@@ -61,3 +61,28 @@ def claims_of(**change: Any) -> Claims:
         "groups": ("ops",),
     }
     return Claims(**(good | change))
+
+
+class Answering(Caller):
+    """Answers in turn, or raises what it is given."""
+
+    def __init__(self, *answers: Any) -> None:
+        super().__init__()
+        self.answers = list(answers)
+        self.asked: list[tuple[str, bytes]] = []
+
+    async def call(self, url: str, *_: Any, data: bytes | None = None, **__: Any) -> Any:
+        """The next answer."""
+        self.asked.append((url, data or b""))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def reach(self, url: str, *_: Any) -> Any:
+        """The same."""
+        return await self.call(url)
+
+    async def resolve(self, host: str, *_: Any) -> Any:
+        """The same."""
+        return await self.call(host)

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from oidcgate.doctor.browser import check_gate, check_name, plain_http, public_failure, who_answers
+from oidcgate.doctor.browser import check_gate, check_name, check_plain_http, plain_http, public_failure, who_answers
 from oidcgate.doctor.calls import Seen
 from oidcgate.doctor.reaching import Settings
 from oidcgate.doctor.stages import Reason, Stage, Unreached
-from tests.doctor.pieces import SITE, scene_of, seen
+from tests.doctor.pieces import SITE, Answering, scene_of, seen
 
 URL = "https://ui.example.com"
 
@@ -88,3 +88,26 @@ async def test_one_cookie_needs_no_route() -> None:
     shared = {"session": {"cookie": {"domain": "example.com"}}, "forward_auth": {"peers": ["10.0.0.1"]}}
     scene = scene_of({"sites": sites, **shared})
     assert (await check_gate(scene, scene.visits[1]))[0].status == "skip"
+
+
+async def test_addresses() -> None:
+    """They are shown."""
+    scene = scene_of()
+    scene.caller = Answering(["192.0.2.1", "192.0.2.2"])
+    assert (await check_name(scene, scene.visits[0]))[0].message == "ui.example.com is 192.0.2.1, 192.0.2.2"
+
+
+async def test_a_connection_that_says_nothing() -> None:
+    """It is the site's address that leads astray."""
+    scene = scene_of()
+    scene.caller = Answering(Unreached("reply", "no proper HTTP"))
+    assert (await check_gate(scene, scene.visits[0]))[0].key == "sites[0].url"
+
+
+async def test_without_https() -> None:
+    """Port 80 of the same host is asked."""
+    scene = scene_of()
+    scene.caller = Answering(seen(301, Location=f"{URL}/"), Unreached("tcp", "refused"))
+    found = [(await check_plain_http(scene, scene.visits[0]))[0].status for _ in range(2)]
+    assert found == ["ok", "warn"]
+    assert scene.caller.asked[0][0] == "http://ui.example.com/"

@@ -1,13 +1,23 @@
 """What the issuer's answers say of the gate as its client."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from oidcgate.config.secret import UnusableSecret
 from oidcgate.doctor.calls import Seen
-from oidcgate.doctor.client import check_secret, judge_client, judge_secret, next_step, read_secret
-from tests.doctor.pieces import ISSUER, issuer_of, scene_of, seen
+from oidcgate.doctor.client import (
+    check_audience,
+    check_client,
+    check_secret,
+    judge_client,
+    judge_secret,
+    next_step,
+    read_secret,
+)
+from oidcgate.doctor.stages import Unreached
+from tests.doctor.pieces import ISSUER, SITE, Answering, issuer_of, scene_of, seen
 
 CALLBACK = "https://ui.example.com/oauth2/callback"
 URL = f"{ISSUER}/auth?client_id=gate&redirect_uri=https%3A%2F%2Fui"
@@ -108,3 +118,25 @@ async def test_secret_that_cannot_be_used() -> None:
     change = {"provider": {"client_secret_env": "PATH"}}
     (said,) = await check_secret(scene_of(change), issuer_of(change, auth_methods=("private_key_jwt",)))
     assert said.key == "Dex: its discovery document"
+
+
+async def test_no_answer() -> None:
+    """While the issuer answers nothing, its address is named."""
+    sites = {"sites": [{**SITE, "provider": {"audience": "one"}}]}
+    scene = scene_of(sites)
+    scene.caller = Answering(*[Unreached("timeout", "no answer")] * 3)
+    scene.issuers[0].metadata = issuer_of().metadata
+    said = await check_client(scene, scene.issuers[0])
+    said += await check_secret(scene, scene.issuers[0])
+    said += await check_audience(scene, scene.visits[0])
+    assert {each.key for each in said} == {"provider.issuer"}
+
+
+async def test_a_circle_of_connectors() -> None:
+    """Redirects that only change a parameter come to an end."""
+    scene = scene_of()
+    there = [f"{ISSUER}/auth/{n}?client_id=gate&redirect_uri={quote(CALLBACK, safe='')}" for n in range(4)]
+    scene.caller = Answering(*(seen(302, Location=each) for each in there))
+    issuer = issuer_of()
+    assert (await check_client(scene, issuer))[0].status == "ok"
+    assert len(scene.caller.asked) == 4

@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from oidcgate.doctor.cluster import judge_credential, judge_refusal, judge_review, judge_version, settings_of
+from oidcgate.doctor.cluster import (
+    check_credential,
+    judge_credential,
+    judge_refusal,
+    judge_review,
+    judge_version,
+    settings_of,
+)
 from oidcgate.doctor.scene import Visit
 from oidcgate.kube.client import Answer
 from tests.doctor.pieces import SITE, claims_of, scene_of
@@ -109,3 +116,9 @@ def test_credential(answer: Answer, found: str, key: str) -> None:
     """It is taken, and may act for people."""
     said = judge_credential(answer, visit())
     assert (said.status, said.key) == (found, key)
+
+
+async def test_credential_that_cannot_be_read() -> None:
+    """Its file is named."""
+    (said,) = await check_credential(scene_of(), visit(credential_file="/nowhere"))
+    assert (said.status, said.key) == ("fail", "sites[0].kubernetes.credential_file")

@@ -6,25 +6,12 @@ from itertools import count
 
 import pytest
 
-from oidcgate.doctor.calls import Caller, Seen
+from oidcgate.doctor.calls import Seen
 from oidcgate.doctor.device import NoToken, Terminal, sign_in
-from tests.doctor.pieces import ISSUER, issuer_of, scene_of, seen
+from tests.doctor.pieces import ISSUER, Answering, issuer_of, scene_of, seen
 
 STARTED = {"device_code": "d", "user_code": "U", "verification_uri": f"{ISSUER}/device", "interval": 1}
 PENDING = seen(400, '{"error": "authorization_pending"}')
-
-
-class Answering(Caller):
-    """Answers in turn."""
-
-    def __init__(self, *answers: Seen) -> None:
-        super().__init__()
-        self.answers = list(answers)
-        self.asked: list[bytes] = []
-
-    async def call(self, url: str, *_: object, data: bytes | None = None, **__: object) -> Seen:
-        self.asked.append(data or b"")
-        return self.answers.pop(0)
 
 
 async def flow(
@@ -41,7 +28,13 @@ async def flow(
     async def wait(seconds: float) -> None:
         waited.append(seconds)
 
-    return await sign_in(scene, issuer, Terminal(show, wait, lambda: float(next(times))), audience), waited, caller
+    return (
+        await sign_in(
+            scene, issuer, Terminal(show, wait, lambda: float(next(times))), client_id="gate", audience=audience
+        ),
+        waited,
+        caller,
+    )
 
 
 async def test_patience() -> None:
@@ -58,8 +51,8 @@ async def test_patience() -> None:
     assert token == "t"
     assert waited == [1, 1, 6]
     assert lines == [f"Open {ISSUER}/device and sign in; the code is U."]
-    assert b"offline_access" not in caller.asked[0]
-    assert b"audience%3Aserver%3Aclient_id%3Aone" in caller.asked[0]
+    assert b"offline_access" not in caller.asked[0][1]
+    assert b"audience%3Aserver%3Aclient_id%3Aone" in caller.asked[0][1]
 
 
 @pytest.mark.parametrize(

@@ -22,5 +22,5 @@ async def test_peers(peers: list[str], size: int, headers: list[str], keys: list
     """Few addresses, and answers that fit."""
     scene = scene_of({"forward_auth": {"peers": peers, "headers": headers}})
     if size:
-        scene.bearer = Bearer("x" * size, claims_of(), scene.issuers[0])
+        scene.bearer = Bearer("x" * size, claims_of(), scene.issuers[0], "gate")
     assert [said.key for said in await check_peers(scene)] == keys

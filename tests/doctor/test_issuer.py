@@ -6,9 +6,10 @@ from typing import Any
 import jwt.algorithms
 import pytest
 
-from oidcgate.doctor.issuer import check_discovery, check_reached, judge_keys, read_document
+from oidcgate.doctor.issuer import check_discovery, check_keys, check_reached, judge_keys, read_document
+from oidcgate.doctor.stages import Unreached
 from oidcgate.oidc.keyset import parse_keyset
-from tests.doctor.pieces import ISSUER, issuer_of, scene_of
+from tests.doctor.pieces import ISSUER, Answering, issuer_of, scene_of
 from tests.support.stack import signing_key
 
 DOCUMENT: dict[str, Any] = {
@@ -55,7 +56,7 @@ def test_document(document: dict[str, Any], config: dict[str, Any], statuses: li
     """Each with its key."""
     issuer = issuer_of({"provider": config})
     said = read_document(json.dumps(DOCUMENT | document).encode(), issuer)
-    assert [each.status for each in said] == statuses
+    assert [each.status for each in said if "reuseInterval" not in each.message] == statuses
     assert said[0].key == key
     assert words in said[0].message
 
@@ -95,3 +96,17 @@ async def test_by_an_outgoing_proxy() -> None:
     scene = scene_of({"provider": {"proxy": "http://127.0.0.1:9"}})
     assert (await check_reached(scene, scene.issuers[0]))[0].status == "ok"
     assert (await check_discovery(scene, scene.issuers[0]))[0].key == "provider.proxy"
+
+
+async def test_without_tls() -> None:
+    """An issuer on this machine has no certificate."""
+    scene = scene_of()
+    scene.caller = Answering(None)
+    assert (await check_reached(scene, scene.issuers[0]))[0].message == f"{ISSUER} takes connections"
+
+
+async def test_keys_elsewhere_that_do_not_answer() -> None:
+    """The issuer itself was reached, so it is the other host."""
+    scene = scene_of()
+    scene.caller = Answering(Unreached("tcp", "refused"))
+    assert (await check_keys(scene, issuer_of()))[0].key == "provider.endpoint_hosts"

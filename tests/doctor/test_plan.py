@@ -29,7 +29,7 @@ def hops(checks: dict[tuple[str, str], Check], site: str) -> list[str]:
 def test_plain_site() -> None:
     """Without an API server there are fewer."""
     checks = planned({})
-    assert hops(checks, SITE["url"]) == ["name", "connection", "gate", "redirect", "ui", "ui-identity"]
+    assert hops(checks, SITE["url"]) == ["name", "connection", "gate", "redirect", "ui"]
     assert hops(checks, "")[:6] == ["configuration", "issuer", "discovery", "keys", "client", "secret"]
 
 
@@ -39,6 +39,7 @@ def test_sites_of_several_kinds() -> None:
     other = {
         **SITE,
         **API,
+        "upstream": {"url": "https://ui.internal", "ui": "dashboard-2"},
         "url": "https://three.example.com",
         "provider": {"client_id": "other", "audience": "three"},
     }
@@ -64,10 +65,11 @@ def test_sites_of_several_kinds() -> None:
     assert checks["api-identity", other["url"]].needs == (("api-server", other["url"]), ("token", other["url"]))
 
 
-def test_a_token_that_is_there_needs_no_secret() -> None:
-    """A sign-in does."""
-    assert ("secret", "") not in planned({}, raw="t")["token", ""].needs
-    assert ("secret", "") in planned({})["token", ""].needs
+def test_a_token_needs_no_secret() -> None:
+    """Whether it was given or signed in for."""
+    for options in ({"raw": "t"}, {"wants_login": True}):
+        needs = {hop for hop, _ in planned({}, **options)["token", ""].needs}
+        assert needs == {"keys", "clock", "client", "audience"}
 
 
 def test_offline() -> None:

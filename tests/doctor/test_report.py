@@ -76,3 +76,16 @@ def test_words() -> None:
     said = [ok("a"), skip("a"), warn("a", "k", "f"), fail("a", "k", "f")]
     assert [each.status for each in said] == ["ok", "skip", "warn", "fail"]
     assert [each.key for each in said] == ["", "", "k", "k"]
+
+
+def test_narrow_screen() -> None:
+    """Long texts go on below their beginning; words stay whole."""
+    finding = Finding("gate", "", "fail", "a " * 30 + "b", "listen", "c" * 60)
+    text = to_text([finding], place=str, colour=False, columns=60)
+    assert text.splitlines()[:5] == [
+        "  fail  gate  " + "a " * 22 + "a",
+        " " * 14 + "a " * 7 + "b",
+        " " * 14 + "at   listen",
+        " " * 14 + "do   " + "c" * 60,
+        "",
+    ]

@@ -80,7 +80,7 @@ def test_whom_a_token_is_shown_to(audience: str | None, token: tuple[str, ...], 
     """A cluster that it is for, if it is for no other."""
     site = {**SITE, "provider": {"audience": audience}}
     scene = scene_of({"sites": [site]})
-    scene.bearer = Bearer("raw", claims_of(audience=token), scene.issuers[0])
+    scene.bearer = Bearer("raw", claims_of(audience=token), scene.issuers[0], "gate")
     raw, reason = scene.token_for(scene.visits[0])
     assert (raw, why_not in reason) == ("" if why_not else "raw", True)
     assert bool(reason) == bool(why_not)
@@ -90,8 +90,19 @@ def test_token_of_another_issuer() -> None:
     """It is shown to nobody."""
     scene = scene_of(several(SITE, OTHER))
     assert scene.token_for(scene.visits[0])[0] == ""
-    scene.bearer = Bearer("raw", claims_of(), scene.issuers[1])
+    scene.bearer = Bearer("raw", claims_of(), scene.issuers[1], "gate")
     assert "another issuer" in scene.token_for(scene.visits[0])[1]
+
+
+def test_token_for_kubectl() -> None:
+    """It is shown where the site has that client for kubectl, and nowhere if it is for others, too."""
+    sites = [{**SITE, "kubectl": {"client_id": "kubectl"}, "provider": {"audience": "one"}}]
+    sites.append({**SITE, "url": "https://two.example.com", "provider": {"audience": "two"}})
+    scene = scene_of({"sites": sites})
+    scene.bearer = Bearer("raw", claims_of(audience=("kubectl",)), scene.issuers[0], "kubectl")
+    assert [scene.token_for(visit)[0] for visit in scene.visits] == ["raw", ""]
+    scene.bearer = Bearer("raw", claims_of(audience=("kubectl", "x")), scene.issuers[0], "kubectl")
+    assert [scene.token_for(visit)[0] for visit in scene.visits] == ["", ""]
 
 
 def test_ways() -> None:

@@ -1,11 +1,15 @@
 """What is said of a token."""
 
+import json
+from typing import Any
+
 import pytest
 
 from oidcgate.doctor.device import Terminal
-from oidcgate.doctor.token import check_token, refused, remarks, shown
+from oidcgate.doctor.token import NO_PUBLIC_CLIENT, SEVERAL, check_token, fits, refused, remarks, shown, who_signs_in
 from oidcgate.errors import InvalidIdToken
-from tests.doctor.pieces import SITE, claims_of, issuer_of, scene_of
+from oidcgate.oidc.strictjson import encode_base64url
+from tests.doctor.pieces import ISSUER, SITE, claims_of, issuer_of, scene_of
 
 
 @pytest.mark.parametrize(
@@ -56,16 +60,28 @@ def test_shown() -> None:
     assert shown(claims_of(groups=())) == "alice@example.com, for gate"
 
 
-async def test_sign_in_for_one_cluster_only() -> None:
-    """With several audiences the token would be for all; so one site must be named."""
-    sites = [
-        {**SITE, "provider": {"audience": "one"}},
-        {**SITE, "url": "https://two.example.com", "provider": {"audience": "two"}},
-    ]
-    scene = scene_of({"sites": sites}, wants_login=True)
-    (said,) = await check_token(scene, scene.issuers[0], Terminal(print))
-    assert said.status == "skip"
-    assert "--site" in said.message
+ONE = {**SITE, "provider": {"audience": "one"}, "kubectl": {"client_id": "k1"}}
+TWO = {**SITE, "url": "https://two.example.com", "provider": {"audience": "two"}, "kubectl": {"client_id": "k2"}}
+SECRET = {"client_secret_env": "PATH"}
+
+
+@pytest.mark.parametrize(
+    ("sites", "provider", "site", "found"),
+    [
+        pytest.param([SITE], {}, None, ("gate", "", ""), id="public"),
+        pytest.param([ONE, TWO], {}, ONE["url"], ("gate", "one", ""), id="public-for-one-cluster"),
+        pytest.param([ONE, TWO], {}, None, ("gate", "one", SEVERAL), id="public-for-several"),
+        pytest.param([SITE], SECRET, None, ("", "", NO_PUBLIC_CLIENT), id="with-a-secret"),
+        pytest.param([ONE, TWO], SECRET, TWO["url"], ("k2", "", ""), id="kubectl"),
+        pytest.param([ONE, TWO], SECRET, None, ("k1", "", SEVERAL), id="kubectl-several"),
+    ],
+)
+def test_who_signs_in(
+    sites: list[Any], provider: dict[str, str], site: str | None, found: tuple[str, str, str]
+) -> None:
+    """A client without a secret, and for one cluster."""
+    scene = scene_of({"sites": sites, "provider": provider}, site=site)
+    assert who_signs_in(scene, scene.issuers[0]) == found
 
 
 async def test_sign_in_without_a_device_flow() -> None:
@@ -73,3 +89,44 @@ async def test_sign_in_without_a_device_flow() -> None:
     scene = scene_of(wants_login=True)
     (said,) = await check_token(scene, scene.issuers[0], Terminal(print))
     assert (said.status, "--token-file" in said.fix) == ("fail", True)
+
+
+async def test_sign_in_while_the_issuer_is_down() -> None:
+    """The issuer's address is named."""
+    scene = scene_of(wants_login=True)
+    scene.issuers[0].document = {"device_authorization_endpoint": "http://127.0.0.1:9/device"}
+    (said,) = await check_token(scene, scene.issuers[0], Terminal(print))
+    assert (said.status, said.key) == ("fail", "provider.issuer")
+
+
+def unsigned(**claims: object) -> str:
+    """A token whose payload can be read."""
+    return f"e30.{encode_base64url(json.dumps(claims).encode())}.e30"
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        pytest.param(unsigned(iss=ISSUER, aud="gate"), True, id="ours"),
+        pytest.param(unsigned(iss=ISSUER, aud=["x", "k1"]), True, id="kubectl"),
+        pytest.param(unsigned(iss=ISSUER, aud="x"), False, id="another-client"),
+        pytest.param(unsigned(iss="https://x", aud="gate"), False, id="another-issuer"),
+        pytest.param(unsigned(iss=ISSUER, aud=7), False, id="odd"),
+        pytest.param("x", False, id="no-token"),
+        pytest.param("a.b!.c", False, id="no-base64"),
+    ],
+)
+def test_whose_token(raw: str, found: bool) -> None:
+    """By what it says of itself."""
+    assert fits(raw, scene_of({"sites": [ONE]}).issuers[0]) is found
+
+
+async def test_each_issuer_has_its_own_tokens() -> None:
+    """A token is judged by the issuer that it is of; people sign in for one of several."""
+    other = {**SITE, "url": "https://three.example.com", "provider": {"issuer": "https://x", "client_id": "x"}}
+    scene = scene_of({"sites": [SITE, other]}, raw=unsigned(iss="https://x", aud="x"), wants_login=True)
+    (said,) = await check_token(scene, scene.issuers[0], Terminal(print))
+    assert (said.status, "another issuer" in said.message) == ("skip", True)
+    scene.raw = None
+    (said,) = await check_token(scene, scene.issuers[0], Terminal(print))
+    assert said.message == SEVERAL

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from oidcgate.doctor.calls import Seen
-from oidcgate.doctor.scene import Scene
-from oidcgate.doctor.ui import check_identity, check_reached, judge, judge_identity, route_of
-from tests.doctor.pieces import SITE, scene_of, seen
+from oidcgate.doctor.scene import Bearer, Scene
+from oidcgate.doctor.stages import Unreached
+from oidcgate.doctor.ui import can_tell, check_identity, check_reached, judge, judge_identity, route_of
+from tests.doctor.pieces import SITE, Answering, claims_of, scene_of, seen
 
 URL = "https://ui.internal"
 
@@ -89,7 +90,25 @@ async def test_every_address_is_tried() -> None:
     ]
 
 
-async def test_nothing_to_ask() -> None:
+def test_nothing_to_ask() -> None:
     """Some UIs have no page that would tell, and some sites send no token."""
-    scene = behind(ui="headlamp")
-    assert (await check_identity(scene, scene.visits[0]))[0].status == "skip"
+    assert can_tell(behind(ui="dashboard-7").visits[0])
+    assert not can_tell(behind(ui="headlamp").visits[0])
+    assert not can_tell(scene_of({"sites": [{**SITE, "identity": "none"}]}).visits[0])
+
+
+@pytest.mark.parametrize(
+    ("answer", "audience", "status"),
+    [
+        pytest.param(seen(200, '{"authenticated": true}'), ("gate",), "ok", id="good"),
+        pytest.param(Unreached("reply", "nothing"), ("gate",), "fail", id="silent"),
+        pytest.param(None, ("gate", "other"), "skip", id="not-its-token"),
+    ],
+)
+async def test_who_somebody_is(answer: Any, audience: tuple[str, ...], status: str) -> None:
+    """The service that serves the path is asked, and told no token that opens more."""
+    scene = behind(ui="dashboard-7", routes=ROUTES)
+    scene.caller = Answering(answer)
+    scene.bearer = Bearer("raw", claims_of(audience=audience), scene.issuers[0], "gate")
+    assert (await check_identity(scene, scene.visits[0]))[0].status == status
+    assert [url for url, _ in scene.caller.asked] == ["http://127.0.0.1:9/api/v1/me"] * (answer is not None)

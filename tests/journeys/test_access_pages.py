@@ -57,5 +57,4 @@ async def test_another_namespace(people: People) -> None:
         await expect(page.get_by_label("Role to ask for")).to_have_value("edit")
         assert api.bodies[-1]["spec"] == {"namespace": "shop"}
         assert person.complaints == []
-        await page.screenshot(path="/tmp/access.png", full_page=True)
         await page.close()

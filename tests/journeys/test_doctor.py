@@ -8,15 +8,24 @@ from typing import Any
 import pytest
 
 from oidcgate.demo.issuer import Client
+from oidcgate.demo.issuer_model import DEVICE_CALLBACK
+from oidcgate.demo.issuer_tokens import Grant
 from oidcgate.doctor.calls import Caller
 from oidcgate.doctor.device import Terminal
+from oidcgate.doctor.plan import make_plan
+from oidcgate.doctor.report import Finding
+from oidcgate.doctor.scene import make_scene
+from oidcgate.doctor.walk import walk
 from oidcgate.kube.reviews import SELF_PATH
 from tests.cli.support import ran
 from tests.doctor import breaking as b
 from tests.doctor.certificates import issued
 from tests.doctor.course import AUDIENCE, HOST, Course, failing, statuses
+from tests.lab.kube.control_plane import ADMIN
+from tests.lab.kube.lab import PREFIX, running_lab
+from tests.lab.kube.programs import BUILD_LIMIT
 from tests.support.apiserver import CREDENTIAL
-from tests.support.stack import CLIENT
+from tests.support.stack import CLIENT, Stack
 
 
 @pytest.fixture
@@ -178,6 +187,10 @@ BROKEN = [
     pytest.param(
         b.impersonating("nobody's"), "credential", f"{CLUSTER}.credential_file", "that it takes", id="credential"
     ),
+    pytest.param(b.garbled(), "api-identity", f"{CLUSTER}.api", "log", id="garbled"),
+    pytest.param(
+        b.garbled(b.impersonating(CREDENTIAL)), "credential", f"{CLUSTER}.api", "log", id="garbled-credential"
+    ),
     pytest.param(b.ui_stopped, "ui", f"{UI}.url", "start the UI", id="ui-stopped"),
     pytest.param(b.ui_without_tls, "ui", f"{UI}.url", "http://", id="ui-without-tls"),
     pytest.param(b.ui_with_tls, "ui", f"{UI}.url", "https://", id="ui-with-tls"),
@@ -210,8 +223,8 @@ BROKEN = [
 @pytest.mark.parametrize(("breaking", "hop", "key", "words"), BROKEN)
 async def test_one_thing_broken(course: Course, breaking: b.Break, hop: str, key: str, words: str) -> None:
     """Exactly one hop fails, with its key and what to do; what stands on it is skipped and says so."""
-    walk = await breaking(course)
-    findings = await course.walk(walk.change, **walk.options)
+    broken = await breaking(course)
+    findings = await course.walk(broken.change, **broken.options)
     (finding,) = failing(findings)
     assert finding.hop == hop, findings
     assert finding.key.startswith(key), finding
@@ -227,8 +240,8 @@ async def test_hops_that_can_fail() -> None:
 
 async def test_impersonation(course: Course) -> None:
     """The gate's own credential is asked about, and nobody's token is sent."""
-    walk = await b.impersonating(CREDENTIAL)(course)
-    findings = await course.walk(walk.change, token=None)
+    broken = await b.impersonating(CREDENTIAL)(course)
+    findings = await course.walk(broken.change, token=None)
     assert statuses(findings)["credential"] == ["ok"]
     assert "api-identity" not in statuses(findings)
     assert course.cluster.headers[0]["Impersonate-User"] == "oidcgate-doctor"
@@ -260,19 +273,46 @@ async def test_offline(course: Course) -> None:
     assert looked_at == ["configuration", "cookie", "store", "keyring", "forward-auth"]
 
 
-async def test_sign_in(course: Course) -> None:
-    """The device flow: somebody signs in elsewhere, and the cluster says who that is; no session of theirs ends."""
-    course.issuer.refresh_tokens.issue(course.grant())
-    before = len(course.issuer.refresh_tokens._records)
+def signing_in(course: Course) -> Terminal:
+    """Somebody who reads the address and signs in there."""
     shown: list[str] = []
 
     async def wait(_: float) -> None:
         await course.sign_in(shown[0].split()[1])
 
-    findings = await course.walk(token=None, terminal=Terminal(shown.append, wait))
+    return Terminal(shown.append, wait)
+
+
+async def test_sign_in(course: Course) -> None:
+    """The device flow: somebody signs in elsewhere, and the cluster says who that is; no session of theirs ends."""
+    course.issuer.add_client(Client(CLIENT, None, (f"{course.url}/oauth2/callback", DEVICE_CALLBACK)))
+    course.issuer.refresh_tokens.issue(course.grant())
+    before = len(course.issuer.refresh_tokens._records)
+    findings = await course.walk(
+        lambda document: b.put(document, "provider.client_secret_file", None), token=None, terminal=signing_in(course)
+    )
     assert {finding.status for finding in findings} == {"ok"}, findings
     assert "alice@example.com" in next(f.message for f in findings if f.hop == "api-identity")
     assert len(course.issuer.refresh_tokens._records) == before
+
+
+async def test_sign_in_as_with_kubectl(course: Course) -> None:
+    """Where the gate's client has a secret, the one for kubectl signs in: Dex would show the secret to the browser."""
+    findings = await course.walk(token=None, terminal=signing_in(course))
+    assert "kubectl.client_id" in next(f.message for f in findings if f.hop == "token")
+    course.issuer.add_client(Client("kubectl", None, ()))
+    course.cluster.audience = "kubectl"
+
+    def change(document: dict[str, Any]) -> None:
+        b.put(document, "sites.0.kubectl.client_id", "kubectl")
+        b.put(document, "sites.0.upstream.ui", "plain")
+
+    findings = await course.walk(change, token=None, terminal=signing_in(course))
+    assert {finding.status for finding in findings} == {"ok"}, findings
+    assert "kubectl's" in next(f.message for f in findings if f.hop == "token")
+    foreign = course.token(client="kubectl", audiences=())[:-4] + "AAAA"
+    (finding,) = failing(await course.walk(change, token=foreign))
+    assert finding.hop == "token"
 
 
 async def test_tokens_for_several_clusters_are_kept_from_each(course: Course) -> None:
@@ -315,7 +355,7 @@ async def test_as_a_program(course: Course) -> None:
     token.write_text(course.token() + "\n")
     code, output, errors = await ran("doctor", "--config", course.file(), "--token-file", token)
     assert (code, errors) == (0, "")
-    assert "22 good" in output
+    assert "23 good" in output
     assert "\033" not in output
     assert token.read_text().strip() not in output
     path = course.file(lambda document: b.put(document, "provider.issuer", document["provider"]["issuer"] + "/"))
@@ -329,3 +369,37 @@ async def test_as_a_program(course: Course) -> None:
     (finding,) = [each for each in json.loads(output) if each["status"] == "fail"]
     assert list(finding) == ["hop", "site", "status", "message", "key", "fix"]
     assert finding["key"] == "provider.issuer"
+
+
+async def walked(stack: Stack, token: str) -> list[Finding]:
+    """What the doctor finds of a stack, with a token."""
+    scene = make_scene(stack.configuration(), Caller(), raw=token)
+    try:
+        return await walk(make_plan(scene, Terminal(print)))
+    finally:
+        await scene.close()
+
+
+@pytest.mark.real
+@pytest.mark.timeout(BUILD_LIMIT)
+async def test_real_api_server(tmp_path: Path) -> None:
+    """It says who alice is to it; a token for somebody else it refuses, and the flag that decides is named."""
+    own = tmp_path / "credential"
+    own.touch(0o600)
+    own.write_text(ADMIN)
+    known = {"credential_file": str(own), "username_prefix": PREFIX, "groups_prefix": PREFIX}
+    async with running_lab(audiences=(AUDIENCE,)) as lab:
+        lab.issuer.add_client(Client(AUDIENCE, "x", (), trusted_peers=(CLIENT,)))
+        cluster = {"api": lab.cluster.url, "ca_file": lab.cluster.ca_file, **known}
+        async with lab.stack(site={"kubernetes": cluster, "provider": {"audience": AUDIENCE}}) as stack:
+            scopes = ("openid", "email", "groups", f"audience:server:client_id:{AUDIENCE}")
+            grant = Grant(CLIENT, lab.issuer.people["alice"], scopes, "nonce")
+            findings = await walked(stack, lab.issuer.token_set(grant)["id_token"])
+            assert failing(findings) == []
+            said = [finding for finding in findings if finding.hop == "api-identity"]
+            assert [finding.status for finding in said] == ["ok"]
+            assert "oidc:alice@example.com in oidc:platform-admins" in said[0].message
+        async with lab.stack(site={"kubernetes": cluster}) as stack:
+            (finding,) = failing(await walked(stack, lab.issuer.id_token("alice")))
+            assert (finding.hop, finding.key) == ("api-identity", "kube-apiserver: --oidc-client-id")
+            assert AUDIENCE in finding.message

@@ -18,7 +18,7 @@ from tests.lab.kube.issuer import ClusterStack
 from tests.lab.kube.lab import CONTAINER, NAMESPACE, PREFIX, Lab, running_lab
 from tests.lab.kube.programs import BUILD_LIMIT
 from tests.support.browser import SCRIPT, Browser, Page
-from tests.support.stack import merged
+from tests.support.stack import Stack, merged
 from tests.web.steps import look_again
 
 pytestmark = [
@@ -102,7 +102,7 @@ async def stack(lab: Lab, file: Path) -> AsyncIterator[ClusterStack]:
         yield running
 
 
-async def who(stack: ClusterStack, browser: Browser, headers: dict[str, str] | None = None) -> dict[str, Any]:
+async def who(stack: Stack, browser: Browser, headers: dict[str, str] | None = None) -> dict[str, Any]:
     """Who the API server says that the browser's person is."""
     own = {**SCRIPT, "Origin": stack.url, "Content-Type": "application/json", **(headers or {})}
     page = await browser.send("POST", stack.url + REVIEWS, own, json.dumps(REVIEW).encode())

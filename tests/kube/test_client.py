@@ -182,6 +182,19 @@ async def test_no_http(serve: Serve) -> None:
     assert await hop_of(f"http://127.0.0.1:{port}") == "reply"
 
 
+async def test_no_tls(tmp_path: Path) -> None:
+    """A server without TLS says so in plain words, which is no handshake."""
+
+    async def plain(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert await hop_of(f"https://127.0.0.1:{port}", ca_file=str(Authority(tmp_path).ca_file)) == "tls"
+
+
 async def test_nobody_listens(serve: Serve) -> None:
     """The hop is the connection."""
     server = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)

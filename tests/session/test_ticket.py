@@ -23,7 +23,8 @@ TICKET = Ticket("session:" + "a" * 64, "https://one.example.com", "b" * 64)
 
 def test_records() -> None:
     """Both read back as they were, a wish's time to the second."""
-    assert wish_from_bytes(WISH.to_bytes()) == WISH
+    for wish in (WISH, Wish("o", "b", NOW, longer=True)):
+        assert wish_from_bytes(wish.to_bytes()) == wish
     assert wish_from_bytes(Wish("o", "b", NOW + 0.9).to_bytes()).began == NOW
     assert ticket_from_bytes(TICKET.to_bytes()) == TICKET
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from oidcgate.demo.ui.access import KubeError
 from oidcgate.demo.ui.evidence import Handler
 from oidcgate.demo.ui.rbac import denial
-from tests.support.uis import UI, api_list
+from tests.support.uis import HEAD_LIMIT, UI, api_list
 
 LONGEST_HEADER = 8192  # bytes of a line that Kong's nginx reads
 UNAUTHORIZED = "MSG_LOGIN_UNAUTHORIZED_ERROR"
@@ -26,7 +26,10 @@ def service_of(path: str) -> str:
 
 class Dashboard7(UI):
     """
-    The chart with Kong in front.
+    The chart.
+
+    Args:
+        kong: whether Kong is in front; else the gate is told its table.
 
     Attributes:
         served: each request's part and path.
@@ -34,8 +37,9 @@ class Dashboard7(UI):
 
     preset = "dashboard-7"
 
-    def __init__(self) -> None:
+    def __init__(self, *, kong: bool = True) -> None:
         super().__init__()
+        self._kong_reads = LONGEST_HEADER if kong else HEAD_LIMIT
         self.served: list[tuple[str, str]] = []
 
     def middlewares(self) -> list[Any]:
@@ -56,7 +60,7 @@ class Dashboard7(UI):
     @web.middleware
     async def _kong(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         longest = max(len(name) + len(value) + 4 for name, value in request.raw_headers)
-        if longest > LONGEST_HEADER:
+        if longest > self._kong_reads:
             return web.Response(status=400, text="Request header or cookie too large")
         service = service_of(request.path)
         self.served.append((service, request.path))

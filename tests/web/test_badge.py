@@ -10,10 +10,12 @@ from oidcgate.session.lifecycle import SEEN_WINDOW
 from oidcgate.web.badge import SCRIPT, TAG, initials
 from oidcgate.web.sessions import IN_USE
 from tests.support.browser import NAVIGATION, Browser, Page
-from tests.support.stack import CLIENT, SECRET, Stack
+from tests.support.central import Central, set_every_clock
+from tests.support.stack import CLIENT, SECRET, Clock, Stack
 from tests.web.steps import RETURN, ask, clocked, consent, gate_of, intercept_store, lives, quick_stack, the_live, turn
 
 HOUR = 3600
+OUR_LINK = {**NAVIGATION, "Sec-Fetch-Site": "same-origin"}
 ELEMENT = '<script src="/oauth2/badge.js" defer></script>'
 
 
@@ -245,8 +247,30 @@ async def test_signing_in_again_before_the_end() -> None:
         url = f"{stack.url}/oauth2/start?rd=%2F&f=%2Fpods&again=1"
         foreign = await browser.send("GET", url, {**NAVIGATION, "Sec-Fetch-Site": "cross-site"})
         assert foreign.location == f"{stack.url}/#/pods"
-        page = await browser.send("GET", url, {**NAVIGATION, "Sec-Fetch-Site": "same-origin"})
+        page = await browser.send("GET", url, OUR_LINK)
         assert page.location.startswith(stack.issuer.url)
         back = await browser.send("GET", await consent(browser, page.location), RETURN)
         assert back.location == f"{stack.url}/#/pods"
         assert json.loads((await state(browser, stack)).text)["session_ends"] > first.session.ends + HOUR / 2
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_signing_in_again_on_another_host(*, shared: bool) -> None:
+    """A cluster's host gets a longer session by way of the login host; where one cookie serves all, none is offered."""
+    async with Central(shared=shared, config={"session": {"lifetime": "2h"}}) as central:
+        browser = Browser()
+        await browser.sign_in(central.of("one") + "/")
+        said = json.loads((await browser.fetch(f"{central.of('one')}/oauth2/badge")).text)
+        assert said["renews"] != shared
+        if shared:
+            return
+        clock = Clock()
+        set_every_clock(central, clock)
+        clock.ahead = HOUR * 3 / 4
+        start = "/oauth2/start?rd=%2F&f=%2Fpods&again=1"
+        first = await browser.send("GET", central.of("one") + start, OUR_LINK)
+        form = await browser._follow(first, "")
+        page = await browser.submit(form, login="alice", password="alice")
+        assert page.url == f"{central.of('one')}/#/pods"
+        again = json.loads((await browser.fetch(f"{central.of('one')}/oauth2/badge")).text)
+        assert again["session_ends"] > said["session_ends"] + HOUR / 2

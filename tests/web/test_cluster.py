@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from aiohttp import ClientTimeout
 
 from oidcgate.kube.client import ClusterUnreachable
 from oidcgate.kube.diagnosis import Part
-from oidcgate.kube.reviews import SELF_ACCESS_PATH, SELF_PATH, TOKEN_PATH
+from oidcgate.kube.reviews import SELF_ACCESS_PATH, SELF_PATH, TOKEN_PATH, Person
 from oidcgate.web import cluster as module
 from oidcgate.web import texts
 from oidcgate.web.cluster import Clusters, credentials
@@ -251,17 +250,32 @@ async def test_other_credentials(known: Both) -> None:
 @pytest.mark.parametrize("takes", [True, False])
 async def test_acting_for_people(takes: bool) -> None:
     """With its own credential the gate asks as the person; where that is not taken, the credential is to blame."""
-    async with clustered(takes_credential=takes) as (stack, _):
-        await stack.browser()
-        site = site_of(stack)
-        acting = replace(site, config=site.config.model_copy(update={"identity": "impersonate"}))
-        headers = {"Authorization": f"Bearer {CREDENTIAL}", "Impersonate-User": "oidc:alice@example.com"}
-        clusters = Clusters([acting], credentials=lambda _live, _site: headers)
-        who = await clusters.who(the_live(stack), acting)
+    site = {"identity": "impersonate", **MAY}
+    async with clustered(site=site, credential=True, rights=dict(ADMINS), takes_credential=takes) as (stack, api):
+        browser = Browser()
+        page = await browser.sign_in(stack.url + "/", "alice")
+        assert page.status == (200 if takes else 403)
+        assert ("<h2>Credential</h2>" in page.text) != takes
+        sent = api.headers[-1]
+        assert (sent["Authorization"], sent["Impersonate-User"]) == (f"Bearer {CREDENTIAL}", "oidc:alice@example.com")
+        assert sent["Impersonate-Group"] == "oidc:platform-admins"
+        who = await clusters_of(stack).who(the_live(stack), site_of(stack))
         assert [finding.part for finding in who.findings] == ([] if takes else [Part.CREDENTIAL])
-        assert who.is_refused != takes
-        assert (who.person is not None) == takes
-        await clusters.close()
+        assert who.person == (Person("oidc:alice@example.com", (*ADMINS, "system:authenticated")) if takes else None)
+        page = await Browser().sign_in(stack.url + "/", "bob")
+        assert page.status == 403
+        assert CREDENTIAL not in page.text
+
+
+async def test_a_credential_that_is_gone() -> None:
+    """Nothing is asked as anybody else; the page says that it will pass."""
+    async with clustered(site={"identity": "impersonate", **MAY}, credential=True) as (stack, api):
+        (stack.folder / "credential").unlink()
+        browser = Browser()
+        page = await browser.sign_in(stack.url + "/", "alice")
+        assert page.status == 503
+        assert not api.calls
+        assert (await open_page(browser, stack, "/oauth2/access")).status == 503
 
 
 # Whether they may pass.
@@ -429,6 +443,23 @@ async def test_a_session_that_ends_meanwhile(judged: Both) -> None:
     api.held.set()
     assert (await reply).status == 401
     assert live.fresh_until == 0.0
+
+
+async def test_the_end_waits_for_nothing(judged: Both) -> None:
+    """Questions that are under way when the gate stops are given up."""
+    stack, api = judged
+    await stack.browser()
+    live = the_live(stack)
+    clusters = clusters_of(stack)
+    clusters._verdicts.forget()
+    live.permitted_until = 0.0
+    api.held = asyncio.Event()
+    api.waiting.clear()
+    clusters.judge_open([live, live], lambda _live: None)
+    await asyncio.wait_for(api.waiting.wait(), LIMIT)
+    assert len(clusters._tasks) == 1
+    await asyncio.wait_for(clusters.close(), LIMIT)
+    assert live.permitted_until == 0.0
 
 
 async def test_what_is_open_closes(judged: Both) -> None:

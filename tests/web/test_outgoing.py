@@ -48,7 +48,7 @@ def outgoing(
     site = Site(
         url="https://ui.example.com",
         upstream=Upstream(url="http://ui", headers=headers or {}),
-        identity=identity,  # type: ignore[arg-type]
+        identity=identity,
         kubernetes=own if credential else None,
     )
     return Outgoing(site, PRESETS[ui])

@@ -1,15 +1,15 @@
 """
 The Kubernetes Dashboard, 2.7 and 7.x.
 
-Pure: data only. Both send scripts to ``api/v1`` and shells over SockJS, whose session id is a bearer secret. Both show a
-login page of their own when one small question about who somebody is goes wrong once.
+Pure: data only. Both send scripts to ``api/v1`` and shells over SockJS, whose session id is a bearer secret. Both show
+a login page of their own when one small question about who somebody is goes wrong once.
 """
 
 from oidcgate.proxy.ui.preset import Preset
 
 DASHBOARD_2 = Preset(
     name="dashboard-2",
-    api_paths=("/api/", "/metrics"),
+    api_paths=("/api/",),
     # The first makes the client renew what is no login any more; the others say who was signed in, and how. Its
     # language (``lang``) is left alone: the server chooses the page by it.
     token_cookies=("jweToken", "username", "skipLoginPage", "authMode"),

@@ -2,8 +2,8 @@
 Headlamp.
 
 Pure: data only. Its own login cookie would win over the bearer that comes along, so it passes in neither direction; its
-name holds the cluster's and a number, and its Path the cluster's, so that no answer of ours could expire it: what counts
-is that it never arrives. Its calls go below ``/clusters/<name>/``, its websockets to ``/wsMultiplexer``.
+name holds the cluster's and a number, and its Path the cluster's, so that no answer of ours could expire it: what
+counts is that it never arrives. Its calls go below ``/clusters/<name>/``, its websockets to ``/wsMultiplexer``.
 """
 
 from oidcgate.proxy.ui.preset import Preset
@@ -17,5 +17,4 @@ HEADLAMP = Preset(
     no_passage=(),
     # Before the first page it tries what it may do. Any failure but 408, 502 and 504 brings its token form.
     outage_status=504,
-    tried_again=("/config",),
 )

@@ -128,9 +128,24 @@ def test_no_actions(method: str, target: str) -> None:
 def test_pods_with_odd_names_take_the_slow_way_only() -> None:
     """The quick way declines a path with such a segment, and no path without one."""
     quick = quick_target("/oauth2", ())
-    for target in ("/api/v1/namespaces/exec/pods", "/exec", "/%20/exec", "/a/%20b/shell/c", "/secrets?a", "/a/secret/b"):
+    for target in (
+        "/api/v1/namespaces/exec/pods",
+        "/exec",
+        "/%20/exec",
+        "/a/%20b/shell/c",
+        "/secrets?a",
+        "/a/secret/b",
+    ):
         assert not quick.fullmatch(target), target
-    for target in ("/executor", "/api/v1/pod/shop?x=/exec", "/secret", "/runs/1", "/a/%20?b", "/shells/1", "/a/sockjs.js"):
+    for target in (
+        "/executor",
+        "/api/v1/pod/shop?x=/exec",
+        "/secret",
+        "/runs/1",
+        "/a/%20?b",
+        "/shells/1",
+        "/a/sockjs.js",
+    ):
         assert quick.fullmatch(target), target
 
 

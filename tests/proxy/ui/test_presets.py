@@ -4,9 +4,13 @@ import json
 
 import pytest
 
+from oidcgate.inbound import RawHeaders, read_head
+from oidcgate.proxy.headers import end_to_end
 from oidcgate.proxy.ui import PRESETS
 
 EVERY = sorted(PRESETS)
+OWN = b"__Host-oidcgate"
+HEADLAMP_ASKS_AGAIN = (408, 502, 504)  # after any other failure of its first question it shows its token form
 
 
 def test_names() -> None:
@@ -22,6 +26,11 @@ def test_names() -> None:
         pytest.param("dashboard-2", "/api/sockjs/info", id="dashboard-2-sockjs"),
         pytest.param("dashboard-7", "/api/v1/me", id="dashboard-7"),
         pytest.param("dashboard-7", "/metrics", id="dashboard-7-metrics"),
+        pytest.param("dashboard-7", "/settings", id="dashboard-7-settings"),
+        pytest.param("dashboard-2", "/api/v1/pod/%20?itemsPerPage=10&page=1", id="all-namespaces"),
+        pytest.param("dashboard-2", "/api/v1/clusterrole/system:node", id="colon"),
+        pytest.param("dashboard-2", "/api/v1/log/file/default/pod/main", id="download"),
+        pytest.param("headlamp", "/clusters/main/me", id="headlamp-me"),
         pytest.param("headlamp", "/clusters/main/api/v1/pods", id="headlamp"),
         pytest.param("headlamp", "/wsMultiplexer", id="headlamp-multiplexer"),
         pytest.param("headlamp", "/config", id="headlamp-config"),
@@ -59,6 +68,14 @@ def test_other_paths(ui: str, path: str) -> None:
         pytest.param("plain", "/", "/", id="root"),
         pytest.param("dashboard-2", "/api/sockjs/123/abcdefgh/websocket?id", "/api/sockjs/…", id="sockjs"),
         pytest.param("dashboard-7", "/api/sockjs/info?id", "/api/sockjs/…", id="sockjs-info"),
+        pytest.param("dashboard-2", "/api/sockjs/123/id/xhr_send", "/api/sockjs/…", id="sockjs-xhr"),
+        pytest.param("dashboard-2", "/%61pi/sockjs/123/id", "/api/sockjs/…", id="sockjs-escaped"),
+        pytest.param("dashboard-2", "/%2561pi/sockjs/123/id", "/api/sockjs/…", id="sockjs-escaped-twice"),
+        pytest.param("dashboard-2", "/api//sockjs/123/id", "/api/sockjs/…", id="sockjs-empty-segment"),
+        pytest.param("dashboard-2", "/x/../api/sockjs/123/id", "/api/sockjs/…", id="sockjs-dots"),
+        pytest.param("dashboard-2", "/api;x/sockjs/123/id", "/api/sockjs/…", id="sockjs-parameter"),
+        pytest.param("dashboard-2", "/api/sockjs/1" + "%2f" * 400, "/api/sockjs/…", id="sockjs-refused-anyway"),
+        pytest.param("dashboard-2", "/api/v1/pod/a/b/shell/c", "/api/v1/pod/a/b/shell/c", id="shell"),
         pytest.param("headlamp", "/clusters/main/x?token=y", "/clusters/main/x", id="headlamp"),
     ],
 )
@@ -103,7 +120,7 @@ def test_login_status() -> None:
 @pytest.mark.parametrize(
     ("ui", "cookies"),
     [
-        ("dashboard-2", {"jweToken"}),
+        ("dashboard-2", {"jweToken", "username", "skipLoginPage", "authMode"}),
         ("dashboard-7", {"token", "jweToken"}),
         ("headlamp", {"headlamp-auth-*"}),
         ("plain", set()),
@@ -119,3 +136,96 @@ def test_sockjs_page_from_elsewhere(ui: str) -> None:
     """SockJS's iframe page loads a script from another site: it is not served."""
     assert "/api/sockjs/iframe-1.html".startswith(PRESETS[ui].no_passage)
     assert not "/api/sockjs/info".startswith(PRESETS[ui].no_passage)
+
+
+@pytest.mark.parametrize(
+    ("ui", "cookies", "kept"),
+    [
+        pytest.param("dashboard-2", b"jweToken=x; lang=de; username=bob", b"lang=de", id="dashboard-2"),
+        pytest.param("dashboard-2", b"skipLoginPage=true; authMode=token", b"", id="dashboard-2-skip"),
+        pytest.param("dashboard-2", b"JWETOKEN=x; jwetoken =y; a=b", b"a=b", id="another-spelling"),
+        pytest.param("dashboard-7", b"token=x; jweToken=y; lang=de", b"lang=de", id="dashboard-7"),
+        pytest.param("dashboard-7", b"tokens=x; atoken=y", b"tokens=x; atoken=y", id="only-like-it"),
+        pytest.param(
+            "headlamp", b"headlamp-auth-main.0=x; headlamp-auth-main.1=y; a=b", b"a=b", id="headlamp-in-parts"
+        ),
+        pytest.param(
+            "headlamp", b"headlamp-auth-other_cluster.0=x; theme=dark", b"theme=dark", id="headlamp-any-cluster"
+        ),
+        pytest.param("headlamp", b"Headlamp-Auth-main.0=x", b"", id="headlamp-another-spelling"),
+        pytest.param("plain", b"token=x; jweToken=y", b"token=x; jweToken=y", id="plain"),
+    ],
+)
+def test_cookies_that_go_on(ui: str, cookies: bytes, kept: bytes) -> None:
+    """All but the UI's own login's; the page's language stays."""
+    raw: RawHeaders = ((b"Host", b"ui.example.com"), (b"Cookie", cookies))
+    names = [name.encode() for name in PRESETS[ui].token_cookies]
+    block = end_to_end(raw, read_head(raw, (1, 1)), own=OWN, others=names)
+    assert block == (b"Cookie: " + kept + b"\r\n" if kept else b"")
+
+
+def test_meanwhile() -> None:
+    """What one failure would make a client take for the end of the login: somebody signed in is told that they are."""
+    told = {name: dict(preset.meanwhile) for name, preset in PRESETS.items() if preset.meanwhile}
+    assert sorted(told) == ["dashboard-2", "dashboard-7"]
+    status = json.loads(told["dashboard-2"].pop("/api/v1/login/status"))
+    assert status == json.loads(PRESETS["dashboard-2"].answered["/api/v1/login/status"]) | {"headerPresent": True}
+    assert json.loads(told["dashboard-7"].pop("/api/v1/me")) == {"authenticated": True}
+    assert told == {"dashboard-2": {}, "dashboard-7": {}}
+
+
+def test_me_is_never_answered_without_a_session() -> None:
+    """Dashboard 7 would show itself to somebody signed out; for them the 401 is right."""
+    assert not PRESETS["dashboard-7"].answered
+
+
+@pytest.mark.parametrize("ui", EVERY)
+def test_what_is_tried_again(ui: str) -> None:
+    """Just the questions that the guards go by; they are scripts', and safe to repeat."""
+    preset = PRESETS[ui]
+    expected = {"dashboard-2": ("/api/v1/login/status",), "dashboard-7": ("/api/v1/me",)}
+    assert preset.tried_again == expected.get(ui, ())
+    assert all(preset.is_api(path) for path in preset.tried_again)
+    assert set(preset.meanwhile) == set(preset.tried_again)
+
+
+@pytest.mark.parametrize("ui", EVERY)
+def test_status_of_an_outage(ui: str) -> None:
+    """503 to all but Headlamp, to whom it would mean that a token is wanted."""
+    assert PRESETS[ui].outage_status == (504 if ui == "headlamp" else 503)
+    assert PRESETS["headlamp"].outage_status in HEADLAMP_ASKS_AGAIN
+
+
+@pytest.mark.parametrize("ui", EVERY)
+def test_who_is_told_more(ui: str) -> None:
+    """Only Headlamp reads further headers; what it reads is what --proxy-auth is to be told."""
+    assert PRESETS[ui].identity_headers == (("x-forwarded",) if ui == "headlamp" else ())
+
+
+@pytest.mark.parametrize("ui", EVERY)
+def test_who_may_ignore_the_bearer(ui: str) -> None:
+    """2.7 alone: 7.x and Headlamp have no account that acts for everybody (facts A1, B2)."""
+    assert PRESETS[ui].may_ignore_bearer is (ui == "dashboard-2")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/sockjs/iframe.html",
+        "/api/sockjs/iframe-1.6.1.html?t=1",
+        "/%61pi/sockjs/iframe.html",
+        "/api//sockjs/iframe.html",
+    ],
+)
+@pytest.mark.parametrize("ui", ["dashboard-2", "dashboard-7", "plain"])
+def test_closed_in_every_spelling(ui: str, path: str) -> None:
+    """However a server behind may read it."""
+    assert PRESETS[ui].is_closed(path.partition("?")[0])
+    assert not PRESETS[ui].is_closed("/api/sockjs/info")
+
+
+@pytest.mark.parametrize("ui", ["dashboard-2", "dashboard-7"])
+def test_the_401_is_one_of_the_texts_that_are_known(ui: str) -> None:
+    """Exactly, without a line's end: the clients compare it whole (facts A7, B2)."""
+    known = {"dashboard-2": ("MSG_TOKEN_EXPIRED_ERROR", "MSG_ENCRYPTION_KEY_CHANGED")}
+    assert PRESETS[ui].unauthorized.decode() in known.get(ui, ("MSG_LOGIN_UNAUTHORIZED_ERROR",))
