@@ -60,6 +60,11 @@ def skip(message: str) -> Said:
     return Said("skip", message)
 
 
+def plain(text: str) -> str:
+    """A text in one line that a terminal takes for nothing but text: parts of it were said by servers."""
+    return "".join(each if each.isprintable() else " " if each.isspace() else "?" for each in text)
+
+
 def has_failed(findings: Sequence[Finding]) -> bool:
     """Whether anything fails."""
     return any(finding.status == "fail" for finding in findings)

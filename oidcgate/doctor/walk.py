@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from oidcgate.doctor.report import Finding, Said, skip
+from oidcgate.doctor.report import Finding, Said, plain, skip
 from oidcgate.errors import OidcgateError
 
 BUDGET: Final = 120.0  # seconds for all checks together, but for those in which a person has a part
@@ -52,7 +52,10 @@ async def walk(
         said = [skip(because)] if because else await _run(check)
         if not check.waits:
             budget -= timer() - began
-        findings += [Finding(check.hop, check.site, s.status, s.message, s.key, s.fix) for s in said]
+        findings += [
+            Finding(check.hop, check.site, each.status, plain(each.message), plain(each.key), plain(each.fix))
+            for each in said
+        ]
         kinds = {each.status for each in said}
         if "fail" in kinds:
             fallen[check.hop, check.site] = f"because {_named(check, checks)} failed"

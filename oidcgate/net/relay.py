@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from oidcgate.errors import OidcgateError, RequestError, UpstreamError, UpstreamTimeout
+from oidcgate.errors import OidcgateError, RequestError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from oidcgate.net.downstream import Downstream
 from oidcgate.net.upload import Body, Upload
 from oidcgate.net.upstream import Pool, UpstreamConnection, UpstreamPools
@@ -25,6 +25,8 @@ from oidcgate.proxy.reply import MOST_HEAD, BadReply, Framing, Reply, ReplyRewri
 
 MOST_INTERIM = 10  # 1xx replies before the real one
 RETRYABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+PASSING = frozenset({502, 503, 504})  # statuses of an UI that is being replaced
+MOMENT = 0.5  # seconds before a second try
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, not FIN
 
@@ -65,6 +67,7 @@ class Exchange:
     sent = 0
     failure: OidcgateError | None = None
     is_stale = False
+    again: frozenset[int] = frozenset()  # statuses that are not passed on, since the request is sent once more
     upload: Upload | None = None
     on_upgrade: OnUpgrade | None = None
     _framing: Framing | None = None  # None while the head is awaited
@@ -193,7 +196,10 @@ class Exchange:
             self._held = head
             self.fail(UpstreamError(f"a reply that may not be passed on: {error}"))
             return
-        if reply.status < 200:
+        if self.again and reply.status in self.again:
+            self.is_stale = True
+            self.fail(UpstreamError(f"the UI answered {reply.status} to what is worth a second try"))
+        elif reply.status < 200:
             self._informational(reply.status, head, rest)
         else:
             self._begin(reply, rest)
@@ -344,6 +350,7 @@ class Request:
     head: bytes
     body: Body | None
     retryable: bool
+    again: frozenset[int]  # statuses at which it is sent once more, after a moment, as after a connection that fails
     check: Callable[[], None]  # raises when it may no longer be sent: the session is over, or the token past its time
 
 
@@ -356,8 +363,12 @@ async def relay(make: Callable[[OnDone], Exchange], request: Request, *, pools: 
     Args:
         make: makes the exchange, once a try.
     """
-    exchange = await _try(make, request, pool.take(), pools, pool)
+    exchange = await _try(make, request, pool.take(), pools, pool, request.again)
+    if not exchange.is_stale and request.again and isinstance(exchange.failure, UpstreamUnreachable):
+        exchange.is_stale = True
     if exchange.is_stale and request.retryable and exchange.downstream.transport is not None:
+        if request.again:
+            await asyncio.sleep(MOMENT)
         exchange = await _try(make, request, None, pools, pool)
     return exchange
 
@@ -368,9 +379,11 @@ async def _try(
     connection: UpstreamConnection | None,
     pools: UpstreamPools,
     pool: Pool,
+    again: frozenset[int] = frozenset(),
 ) -> Exchange:
     waiting = Waiting()
     exchange = make(waiting)
+    exchange.again = again
     try:
         if connection is None:
             connection = await pools.connect(pool)

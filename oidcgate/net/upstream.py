@@ -183,7 +183,7 @@ class Pool:
         self.host_line = host_line(address.authority)
         self._tls = tls
         self.name = f"{address.host} {address.port} {address.path}".encode()
-        self.down_until = 0.0  # the event loop's time; until then others are preferred
+        self.down_until = 0.0  # the event loop's time; until then others are preferred; 0 = it is not known to be down
         self._server_name = upstream.server_name or address.server_name or address.host
         self._connect_timeout = upstream.connect_timeout
         self.idle: list[UpstreamConnection] = []
@@ -250,9 +250,9 @@ class UpstreamPools:
     """
     The replicas of one upstream; somebody's requests go to the same one while it answers.
 
-    Which one follows from the handle and the replicas' addresses alone (highest random weight), so every process
-    agrees, and a replica that comes or goes moves nobody but its own. One that does not accept connections is left alone
-    for a moment.
+    Which one follows from the handle and the addresses alone (highest random weight), so every process
+    agrees, and a replica that comes or goes moves nobody but its own. One that does not accept connections is left
+    alone for a moment.
 
     Attributes:
         on_change: called when somebody's requests may go elsewhere from now on.
@@ -278,11 +278,8 @@ class UpstreamPools:
         """The replica for a session."""
         if len(self.pools) == 1:
             return self.pools[0]
-        return max(self._up() or self.pools, key=lambda pool: sha256(handle + pool.name).digest())
-
-    def _up(self) -> list[Pool]:
-        now = asyncio.get_running_loop().time()
-        return [pool for pool in self.pools if pool.down_until <= now]
+        up = [pool for pool in self.pools if not pool.down_until]
+        return max(up or self.pools, key=lambda pool: sha256(handle + pool.name).digest())
 
     async def connect(self, first: Pool) -> UpstreamConnection:
         """

@@ -138,10 +138,22 @@ def plain_refusal(error: RequestError, request_id: str) -> web.Response:
     return response
 
 
+def _meanwhile(inbound: "Inbound") -> web.Response | None:
+    """What the UI's script is told in place of an outage that it would take for the end of the login."""
+    body = inbound.facts.site.preset.meanwhile.get(inbound.path)
+    if body is None or inbound.method not in ("GET", "HEAD"):
+        return None
+    return finished(inbound, web.Response(body=body, content_type="application/json"))
+
+
 def outage(
     inbound: "Inbound", error: OidcgateError, what: str, request_id: str, *, status: int | None = None
 ) -> web.Response:
     """503 with Retry-After: nobody is signed out, and a page comes back by itself."""
+    preset = inbound.facts.site.preset
+    if status is None and inbound.facts.handle is not None and (known := _meanwhile(inbound)) is not None:
+        return known
+    shown_to_scripts = status or (preset.outage_status if error.status == 503 else error.status)
     status = status or error.status
     heading, sentence = OUTAGES[what]
     if isinstance(error, AudienceRefused):
@@ -150,7 +162,7 @@ def outage(
         response = Page(heading, sentence, note=note(request_id), refresh=RETRY_AFTER).response(status)
     else:
         response = json_response(
-            status, {"error": f"{what}_unavailable", "message": error.public, "request": request_id}
+            shown_to_scripts, {"error": f"{what}_unavailable", "message": error.public, "request": request_id}
         )
     response.headers["Retry-After"] = str(RETRY_AFTER)
     return finished(inbound, response)
@@ -158,6 +170,9 @@ def outage(
 
 def upstream_failure(inbound: "Inbound", error: UpstreamError, request_id: str) -> web.Response:
     """502 or 504, told apart by what happened."""
+    is_passing = isinstance(error, UpstreamUnreachable | UpstreamTimeout)
+    if is_passing and inbound.live is not None and (known := _meanwhile(inbound)) is not None:
+        return known
     if isinstance(error, UpstreamIgnoresBearer):
         name, heading, sentence = (
             "upstream_ignores_identity",

@@ -26,7 +26,7 @@ from oidcgate.kube.client import ClusterUnreachable
 from oidcgate.net.copied import CopiedExchange
 from oidcgate.net.downstream import CLOSED, KEPT, Downstream, Sent
 from oidcgate.net.page import PageExchange
-from oidcgate.net.relay import RETRYABLE, Exchange, OnDone, Request, body_of, relay
+from oidcgate.net.relay import PASSING, RETRYABLE, Exchange, OnDone, Request, body_of, relay
 from oidcgate.net.tunnel import Switch, open_tunnel
 from oidcgate.net.upload import Body
 from oidcgate.net.upstream import Pool
@@ -352,6 +352,7 @@ class Gate:
             head=head,
             body=body,
             retryable=inbound.method in RETRYABLE and body is None,
+            again=PASSING if inbound.path in facts.site.preset.tried_again else frozenset(),
             check=live.check_usable if live is not None else lambda: None,
         )
 

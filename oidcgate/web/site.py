@@ -160,7 +160,7 @@ def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
         outgoing=Outgoing(site, preset),
         carries=bool(site.upstream.urls),
         restricts=bool(site.access.rules),
-        quick_target=quick_target(config.prefix, preset.no_passage),
+        quick_target=quick_target(config.prefix, (*preset.no_passage, *preset.tried_again)),
         kept_cookies=kept,
         own_cookies=own,
     )

@@ -100,3 +100,11 @@ async def test_an_error_that_a_check_did_not_know_of() -> None:
         raise StoreUnavailable("the disk is full")
 
     assert await messages(Check("store", "", run)) == [("store", "fail", "the disk is full")]
+
+
+async def test_what_servers_say_is_text() -> None:
+    """No line breaks, and nothing that a terminal would obey."""
+    assert await messages(Check("gate", "", says(ok("a\nb \033[2J"))), Check("ui", "", says(ok("ü…")))) == [
+        ("gate", "ok", "a b ?[2J"),
+        ("ui", "ok", "ü…"),
+    ]

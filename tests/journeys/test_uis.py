@@ -213,7 +213,6 @@ async def outage(page: Page, stack: UIStack) -> None:
 
 
 @DASHBOARDS
-@pytest.mark.xfail(strict=True, reason="web/answers.py does not use Preset.meanwhile yet")
 async def test_turning_a_page_while_the_issuer_is_down(people: People, make: Make) -> None:
     """The small question about who somebody is, is answered by the gate meanwhile: no token form, no ping-pong."""
     async with gated(make()) as stack:
@@ -228,7 +227,6 @@ async def test_turning_a_page_while_the_issuer_is_down(people: People, make: Mak
 
 
 @DASHBOARDS
-@pytest.mark.xfail(strict=True, reason="net/relay.py does not use Preset.tried_again yet")
 async def test_one_failure_during_a_rollout(people: People, make: Make) -> None:
     """One 502 of the question that the guards go by is tried again."""
     async with gated(make()) as stack:

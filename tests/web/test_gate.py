@@ -1,6 +1,9 @@
 """What every request meets: session, policy, and only then the UI."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -546,3 +549,60 @@ async def test_looking_again_keeps_a_good_session(stack: Stack) -> None:
     for _ in range(3):
         look_again(stack, at_the_store=True)
         assert (await ask(browser, stack)).status == 200
+
+
+# What one failure would end in the client's eyes
+
+
+class Flaky:
+    """A UI that answers the first requests for a path with a status of its choice."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.statuses = list(statuses)
+        self.asked: list[str] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.asked.append(head.split(b" ")[1].decode())
+        status = self.statuses.pop(0) if self.statuses else 200
+        writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}" % status)
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def flaky(ui: Flaky, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Stack, Browser, Callable[[], None]]]:
+    """A Dashboard 7 that fails, somebody signed in, and a way to take it away."""
+    monkeypatch.setattr("oidcgate.net.relay.MOMENT", 0.001)
+    server = await asyncio.start_server(ui, "127.0.0.1", 0)
+    url = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    async with quick_stack(upstream=url, site={"upstream": {"ui": "dashboard-7"}}) as stack:
+        yield stack, await stack.browser(), server.close
+    server.close()
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_what_is_worth_a_second_try_gets_one(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Dashboard 7 logs out at the first failure of its own question; any other path's is passed on."""
+    ui = Flaky()
+    async with flaky(ui, monkeypatch) as (stack, browser, _):
+        for _ in range(2):  # the second time its header block is known
+            ui.statuses, ui.asked = [status], []
+            assert (await browser.fetch(f"{stack.url}/api/v1/me")).status == 200
+            assert ui.asked == ["/api/v1/me"] * 2
+        ui.statuses, ui.asked = [status], []
+        assert (await browser.fetch(f"{stack.url}/api/v1/pod")).status == status
+        assert ui.asked == ["/api/v1/pod"]
+        ui.statuses, ui.asked = [status, status], []
+        assert (await browser.fetch(f"{stack.url}/api/v1/me")).status == status
+
+
+async def test_while_the_ui_is_away_its_own_question_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody signed in is: an outage must not look like the end of the login. To anybody else it is 401."""
+    ui = Flaky()
+    async with flaky(ui, monkeypatch) as (stack, browser, close):
+        close()
+        page = await browser.fetch(f"{stack.url}/api/v1/me")
+        assert (page.status, page.text) == (200, '{"authenticated":true}')
+        assert (await browser.fetch(f"{stack.url}/api/v1/pod")).status == 502
+        assert (await Browser().fetch(f"{stack.url}/api/v1/me")).status == 401

@@ -50,7 +50,7 @@ def test_cookies_by_scheme() -> None:
 
 def test_expiries_of_the_uis_cookies() -> None:
     """With the attributes that they were set with."""
-    (line,) = site_of("https://a.example.com", upstream={"ui": "dashboard-2"}).ui_cookie_expiries(b"")
+    line, *_ = site_of("https://a.example.com", upstream={"ui": "dashboard-2"}).ui_cookie_expiries(b"")
     assert line == "jweToken=; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0"
     assert site_of("https://a.example.com").ui_cookie_expiries(b"") == []
     headlamp = site_of("https://a.example.com", upstream={"ui": "headlamp"})
