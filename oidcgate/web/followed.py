@@ -21,7 +21,8 @@ from oidcgate.net.copied import CopiedExchange
 from oidcgate.net.relay import Exchange
 from oidcgate.net.tunnel import Tunnel
 from oidcgate.proxy.ui.actions import Action, action_of, id_in_query, id_in_reply
-from oidcgate.web.audit import Audit, Fact, of
+from oidcgate.web.audit import Audit, of
+from oidcgate.web.auditfile import Fact
 from oidcgate.web.facts import Inbound
 from oidcgate.web.logs import timestamp
 

@@ -575,7 +575,7 @@ async def flaky(ui: Flaky, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tup
     """A Dashboard 7 that fails, somebody signed in, and a way to take it away."""
     monkeypatch.setattr("oidcgate.net.relay.MOMENT", 0.001)
     server = await asyncio.start_server(ui, "127.0.0.1", 0)
-    url = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with quick_stack(upstream=url, site={"upstream": {"ui": "dashboard-7"}}) as stack:
         yield stack, await stack.browser(), server.close
     server.close()
