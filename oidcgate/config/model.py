@@ -26,7 +26,13 @@ Algorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256
 Url = Annotated[str, AfterValidator(checked_url)]
 ProxyUrl = Annotated[str, AfterValidator(checked_proxy)]
 TEMPLATE_FIELDS = ("subject", "email", "name", "preferred_username", "groups", "token")
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]
+HeaderName = Annotated[
+    str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$"), AfterValidator(lambda name: checked_header_name(name))
+]
+GATES_OWN = re.compile(
+    r"(?:authorization|host|cookie|connection|upgrade|te|trailer|expect|via|content-.*|transfer-.*|proxy-.*|impersonate-.*"
+    r"|sec-.*)"
+)
 HeaderTemplate = Annotated[str, Field(pattern=r"^[ -~]*$"), AfterValidator(lambda text: checked_template(text))]
 Port = Annotated[str, Field(description="host:port or unix:/path")]
 
@@ -61,6 +67,18 @@ def checked_upstream(url: str) -> str:
         if url.removesuffix("/").count("/") > 2:
             raise ValueError(f"{url!r} has a path; the gate forwards paths as they come, so leave it out")
     return url
+
+
+def checked_header_name(name: str) -> str:
+    """
+    The same name, when it is none that the gate writes itself.
+
+    Raises:
+        ValueError: with a sentence for the operator.
+    """
+    if GATES_OWN.fullmatch(name.lower()):
+        raise ValueError(f"{name} is written by the gate itself")
+    return name
 
 
 def checked_template(text: str) -> str:

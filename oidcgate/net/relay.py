@@ -198,7 +198,7 @@ class Exchange:
             return
         if self.again and reply.status in self.again:
             self.is_stale = True
-            self.fail(UpstreamError(f"the UI answered {reply.status} to what is worth a second try"))
+            self.fail(UpstreamUnreachable(f"the UI answered {reply.status} to what is worth a second try"))
         elif reply.status < 200:
             self._informational(reply.status, head, rest)
         else:
@@ -369,7 +369,7 @@ async def relay(make: Callable[[OnDone], Exchange], request: Request, *, pools: 
     if exchange.is_stale and request.retryable and exchange.downstream.transport is not None:
         if request.again:
             await asyncio.sleep(MOMENT)
-        exchange = await _try(make, request, None, pools, pool)
+        exchange = await _try(make, request, None, pools, pool, request.again)
     return exchange
 
 

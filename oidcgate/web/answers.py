@@ -20,9 +20,11 @@ from oidcgate.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from oidcgate.kube.impersonation import NotImpersonated
 from oidcgate.policy import Forbidden
 from oidcgate.web import texts
 from oidcgate.web.guard import UpstreamIgnoresBearer
+from oidcgate.web.outgoing import CredentialUnusable
 from oidcgate.web.pages import Action, Page, json_response, own_headers, redirect
 
 if TYPE_CHECKING:
@@ -179,6 +181,8 @@ def upstream_failure(inbound: "Inbound", error: UpstreamError, request_id: str) 
             texts.UPSTREAM_BROKEN[0],
             f"{error.public} Reason: {error}.",
         )
+    elif isinstance(error, NotImpersonated | CredentialUnusable):
+        name, heading, sentence = "not_impersonated", texts.NOT_IN_THIS_NAME, error.public
     elif isinstance(error, UpstreamTimeout):
         name, (heading, sentence) = "upstream_timeout", texts.UPSTREAM_SLOW
     elif isinstance(error, UpstreamUnreachable):

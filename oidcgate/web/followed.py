@@ -9,20 +9,16 @@ Edge by its audit and clock. Rules of this file:
 
 import asyncio
 import hashlib
-import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-from aiohttp import web
-
 from oidcgate.errors import OidcgateError
 from oidcgate.net.copied import CopiedExchange
-from oidcgate.net.relay import Exchange
-from oidcgate.net.tunnel import Tunnel
 from oidcgate.proxy.ui.actions import Action, action_of, id_in_query, id_in_reply
 from oidcgate.web.audit import Audit, of
 from oidcgate.web.auditfile import Fact
+from oidcgate.web.ends import Answer, End, end_of, told
 from oidcgate.web.facts import Inbound
 from oidcgate.web.logs import timestamp
 
@@ -31,30 +27,7 @@ MOST_NAMES = 1024
 QUIET = 10.0  # seconds without a request after which a shell over SockJS is over; the Dashboard waits for five
 MOST_TALKS = 1024
 
-Answer = web.Response | Exchange
 PassOn = Callable[[Inbound], Awaitable[Answer]]
-
-SESSION_ENDED = re.compile(r"(?:the session ended: )?Session ended: (.*?)(?: \(\d+\))?")
-ENDS = {
-    "closed by the browser": "browser",
-    "the browser went away": "browser",
-    "closed by the UI": "ui",
-    "the gate restarts": "restart",
-    "the session ended: the gate restarts (1012)": "restart",
-    "nothing was sent for too long": "idle",
-    "no byte either way for too long": "idle",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How something ended, and what went each way."""
-
-    ended: str
-    reason: str = ""
-    status: int = 0
-    up: int = 0
-    down: int = 0
 
 
 @dataclass(slots=True)
@@ -211,38 +184,3 @@ def hashed(secret: str) -> bytes:
 def talk_of(inbound: Inbound) -> bytes:
     """What is kept of the path that SockJS' requests of one session have in common: all but its last segment."""
     return hashed(f"{inbound.facts.site.authority} {inbound.path.rstrip('/').rpartition('/')[0]}")
-
-
-def told(end: End, seconds: float) -> dict[str, Fact]:
-    """The facts of an end."""
-    return {
-        "seconds": round(seconds, 3),
-        "bytes_up": end.up,
-        "bytes_down": end.down,
-        "status": end.status or None,
-        "ended": end.ended,
-        "reason": end.reason,
-    }
-
-
-def end_of(inbound: Inbound, answer: Answer) -> End:
-    """How a request that was passed on ended."""
-    if isinstance(answer, web.Response):  # our own, in place of a reply
-        return End("error" if answer.status >= 500 else "refused", status=answer.status)
-    tunnel = inbound.downstream.tunnel
-    if isinstance(tunnel, Tunnel) and answer.status == 101:
-        ended, reason = worded(tunnel.reason, tunnel.reason)
-        return End(ended, reason, 101, tunnel.received, tunnel.sent)
-    up, status = inbound.facts.head.length, answer.status
-    if answer.failure is None:
-        return End("refused" if status >= 400 else "complete", "", status, up, answer.sent)
-    ended, reason = worded(str(answer.failure), answer.failure.public)
-    return End(ended, reason, status, up, answer.sent)
-
-
-def worded(text: str, reason: str) -> tuple[str, str]:
-    """The audit's word for an end, and its reason where that word does not say it."""
-    if text in ENDS:
-        return ENDS[text], ""
-    session = SESSION_ENDED.fullmatch(text)
-    return ("error", reason) if session is None else ("session_end", session[1])

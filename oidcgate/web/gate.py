@@ -352,9 +352,14 @@ class Gate:
             head=head,
             body=body,
             retryable=inbound.method in RETRYABLE and body is None,
-            again=PASSING if inbound.path in facts.site.preset.tried_again else frozenset(),
+            again=PASSING if self._is_tried_again(inbound) else frozenset(),
             check=live.check_usable if live is not None else lambda: None,
         )
+
+    @staticmethod
+    def _is_tried_again(inbound: Inbound) -> bool:
+        """Whether one failure of this request would end the login in the client's eyes."""
+        return inbound.method == "GET" and inbound.path in inbound.facts.site.preset.tried_again
 
     async def _tunnel(self, inbound: Inbound, pool: Pool) -> "web.Response | Exchange":
         facts, live, request = inbound.facts, inbound.live, inbound.request

@@ -92,6 +92,7 @@ UPSTREAM_BROKEN = (
     "The application's answer was unusable",
     "You are signed in, but the application answered in a way that cannot be passed on.",
 )
+NOT_IN_THIS_NAME = "The gate cannot act for you in this cluster"
 BAD_REQUEST = ("This request cannot be handled", "")
 
 # RFC 6749 §4.1.2.1 and OIDC Core §3.1.2.6, and what they mean to a person, live with the relying party; this is the

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from oidcgate.web.followed import MOST_NAMES, MOST_TALKS, NAMES_KEPT, QUIET, Followed, worded
+from oidcgate.web.followed import MOST_NAMES, MOST_TALKS, NAMES_KEPT, QUIET, Followed
 from tests.net.test_tunnel import echo, frame, handshake, opened
 from tests.support.audit import AUDIT, events, facts, heard
 from tests.support.raw import Reply
@@ -342,20 +342,3 @@ async def test_talks_are_bounded(gated: Gated) -> None:
     assert len(events(gated, "exec")) == 1
     followed.close()
     assert len(events(gated, "exec")) == 1 + MOST_TALKS
-
-
-@pytest.mark.parametrize(
-    ("text", "word", "reason"),
-    [
-        ("closed by the UI", "ui", ""),
-        ("the gate restarts", "restart", ""),
-        ("the session ended: the gate restarts (1012)", "restart", ""),
-        ("nothing was sent for too long", "idle", ""),
-        ("Session ended: the person signed out", "session_end", "the person signed out"),
-        ("the session ended: Session ended: it (really) ended (4001)", "session_end", "it (really) ended"),
-        ("a broken chunk: geheim", "error", "told to people"),
-    ],
-)
-async def test_words(text: str, word: str, reason: str) -> None:
-    """How ends are called; what a failure says is not told, but what people may know of it."""
-    assert worded(text, "told to people") == (word, reason)

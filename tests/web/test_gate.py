@@ -594,7 +594,11 @@ async def test_what_is_worth_a_second_try_gets_one(status: int, monkeypatch: pyt
         assert (await browser.fetch(f"{stack.url}/api/v1/pod")).status == status
         assert ui.asked == ["/api/v1/pod"]
         ui.statuses, ui.asked = [status, status], []
-        assert (await browser.fetch(f"{stack.url}/api/v1/me")).status == status
+        page = await browser.fetch(f"{stack.url}/api/v1/me")
+        assert (page.status, page.text) == (200, '{"authenticated":true}')
+        ui.statuses, ui.asked = [status], []
+        page = await browser.fetch(f"{stack.url}/api/v1/me", "POST")
+        assert (page.status, ui.asked) == (status, ["/api/v1/me"])
 
 
 async def test_while_the_ui_is_away_its_own_question_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
