@@ -127,8 +127,8 @@ class SharedGrant:
 
     def is_spent(self, now: float) -> bool:
         """Whether no audience has a token that may be sent, nor ever will."""
-        ends = (_usable_until(token.claims) for token in self.grant.tokens.values())
-        return self.grant.refresh_token is None and now >= max(ends, default=0.0)
+        others = (_usable_until(token.claims) for name, token in self.grant.tokens.items() if name != self.audience)
+        return self.grant.refresh_token is None and now >= max((self.usable_until, *others))
 
     def differs_from(self, before: Token | None) -> bool:
         """Whether there is another token than before."""

@@ -32,9 +32,8 @@ def configurations(guide: str) -> list[Any]:
 
 
 def readme() -> str:
-    """The README, and a part of it that waits to be moved there."""
-    parts = (DOCS.parent / "README.md", DOCS / "_readme_section.md")
-    return "\n".join(part.read_text() for part in parts if part.exists())
+    """What the README says."""
+    return (DOCS.parent / "README.md").read_text()
 
 
 @pytest.mark.parametrize("guide", list(GUIDES))
