@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -45,6 +46,11 @@ class Program:
             return await self.process.wait(), errors
 
 
+def heed_interrupts() -> None:
+    """A shell's background jobs ignore the interrupt key, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @asynccontextmanager
 async def started(*arguments: str | Path, **environment: str) -> AsyncIterator[Program]:
     """Start a command; it is killed when the test leaves before it ended."""
@@ -59,6 +65,7 @@ async def started(*arguments: str | Path, **environment: str) -> AsyncIterator[P
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        preexec_fn=heed_interrupts,
     )
     try:
         yield Program(process)

@@ -449,3 +449,46 @@ async def test_pages_that_get_an_upgrade_or_a_body_end_the_connection(stack: Sta
         await wire.send(b"12345")
         assert await wire.is_closed()
         await wire.close()
+
+
+# As people who come from oauth2-proxy are used to
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize(
+    ("form", "header", "goal"),
+    [
+        ("rd=%2Fpods%3Fa%3D1", None, "/pods?a=1"),
+        ("", "/logs", "/logs"),
+        ("rd=%2Fpods", "/logs", "/pods"),
+        ("rd=https%3A%2F%2Fevil.example%2F", None, "/"),
+        ("", None, "/"),
+    ],
+)
+async def test_where_to_by_form_or_header(stack: Stack, form: str, header: str | None, goal: str) -> None:
+    """A form's ``rd``, else the header's, leads on to the address that takes it by query; a foreign one nowhere."""
+    headers = FORM | {"Origin": stack.url} | ({"X-Auth-Request-Redirect": header} if header else {})
+    page = await Browser().send("POST", f"{stack.url}/oauth2/start", headers, form.encode())
+    assert (page.status, page.location) == (303, f"{stack.url}/oauth2/start?rd={quote(goal, safe='')}")
+    assert page.reply.values("Set-Cookie") == []
+
+
+async def test_where_to_by_header(stack: Stack) -> None:
+    """GET knows the header too; the query counts more."""
+    for query_string, goal in (("", "%2Flogs"), ("?rd=%2Fpods", "%2Fpods")):
+        headers = {**NAVIGATION, "X-Auth-Request-Redirect": "/logs"}
+        page = await Browser().send("GET", f"{stack.url}/oauth2/start{query_string}", headers)
+        assert f"rd={goal}&amp;f=" in page.text
+
+
+@pytest.mark.parametrize(("wanted", "leads"), [("/bye", "/bye"), ("https://evil.example/", "/oauth2/signed_out")])
+async def test_a_sign_out_leads_where_its_address_said(stack: Stack, wanted: str, leads: str) -> None:
+    """``rd`` goes along with the form, and is judged like every other."""
+    browser = await stack.browser()
+    page = await browser.open(f"{stack.url}/oauth2/sign_out?rd={quote(wanted, safe='')}")
+    form = Form(page.text)
+    headers = {**NAVIGATION, **FORM, "Origin": stack.url, "Sec-Fetch-Site": "same-origin"}
+    page = await browser.send("POST", f"{stack.url}/oauth2/sign_out", headers, urlencode(form.fields).encode())
+    assert (page.status, page.location) == (303, stack.url + leads)

@@ -372,6 +372,31 @@ async def test_each_provider_has_a_callback_of_its_own(three: Stack) -> None:
     ).status == 401  # another provider's login is no login here
 
 
+async def test_a_sign_out_ends_the_logins_of_every_client(three: Stack) -> None:
+    """On the way it passes by the login host, which has a login of the other client as well."""
+    second = f"http://127.0.0.1:{three.port}"
+    browser = await three.browser()
+    await browser.sign_in(f"{second}/")
+    for url in (three.url, second):
+        assert (await browser.fetch(f"{url}/oauth2/userinfo")).status == 200
+    page = await browser.submit(await browser.open(f"{second}/oauth2/sign_out"))
+    assert (page.status, page.url) == (200, f"{second}/oauth2/signed_out")
+    assert lives(three) == []
+    for url in (three.url, second):
+        assert (await browser.fetch(f"{url}/oauth2/userinfo")).status == 401
+    page = await browser.open(f"{second}/")
+    assert "password" in page.text
+
+
+async def test_a_stranger_ends_nothing_on_the_login_host(three: Stack) -> None:
+    """Only a sign-out makes the name under which logins are ended there."""
+    browser = await three.browser()
+    for name in ("x" * 43, "", "x"):
+        page = await browser.open(f"{three.url}/oauth2/signed_out?t={name}")
+        assert page.status == 200
+    assert (await browser.fetch(f"{three.url}/oauth2/userinfo")).status == 200
+
+
 async def test_each_client_has_grants_of_its_own(three: Stack) -> None:
     """The same person at two clients: two grants, and a request to each site carries that site's token."""
     browser = await three.browser()
