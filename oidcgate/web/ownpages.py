@@ -27,7 +27,7 @@ from oidcgate.web.callback import CallbackPages
 from oidcgate.web.facts import FactsTable, Inbound
 from oidcgate.web.kubectlpage import KubectlPage
 from oidcgate.web.landing import Landing
-from oidcgate.web.login import LoginPages, LoginParts, redirect_wanted, single
+from oidcgate.web.login import LoginPages, LoginParts, redirect_wanted, shown, single
 from oidcgate.web.logs import AccessLog
 from oidcgate.web.pages import Action, Page, json_response, redirect
 from oidcgate.web.providers import Providers
@@ -139,7 +139,7 @@ class OwnPages:
         """oauth2-proxy's own sign-in page posts ``rd``; the browser is sent to the address that takes it from there."""
         wanted = (await self._form(inbound)).get("rd") or redirect_wanted(inbound)
         goal = self._destinations.read(inbound.facts.site, wanted)
-        address = "/" if goal is None else goal.origin + goal.path
+        address = "/" if goal is None else shown(goal, inbound.facts.site)
         return redirect(f"{inbound.facts.site.origin}{self._prefix}/start?rd={quote(address, safe='')}", status=303)
 
     async def _home(self, inbound: Inbound) -> web.Response:
