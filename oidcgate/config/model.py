@@ -29,6 +29,7 @@ TEMPLATE_FIELDS = ("subject", "email", "name", "preferred_username", "groups", "
 HeaderName = Annotated[
     str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$"), AfterValidator(lambda name: checked_header_name(name))
 ]
+ExtraKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._/-]*$")]
 GATES_OWN = re.compile(
     r"(?:authorization|host|cookie|connection|upgrade|te|trailer|expect|via|content-.*|transfer-.*|proxy-.*|impersonate-.*"
     r"|sec-.*)"
@@ -299,6 +300,7 @@ class Kubernetes(Section):
     username_prefix: str = ""
     groups_prefix: str = ""
     system_groups: tuple[str, ...] = ()
+    extra: dict[ExtraKey, HeaderTemplate] = Field(default={})
 
 
 class Kubectl(Section):

@@ -5,7 +5,9 @@ Edge: reads the gate's own credential where it acts for people. Made once a toke
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 from oidcgate.config.model import Kubernetes, Site
 from oidcgate.config.secret import SecretFile, UnusableSecret
@@ -19,6 +21,7 @@ from oidcgate.web.identity import groups_value, identity_lines, value_of
 
 FIELD = re.compile(r"\{([a-z_]+)\}")
 CREDENTIAL = re.compile(r"[!-~]+")
+EXTRA = "Impersonate-Extra-"  # a key follows, percent-encoded; the API server reads it in lower case
 AUTHORIZATION = b"Authorization: Bearer "
 
 
@@ -42,7 +45,9 @@ class Outgoing:
         self._identity = site.identity
         self._headers = tuple(site.upstream.headers.items())
         self._groups = preset.identity_headers
-        self._naming, self._credential = _acting(site.kubernetes if site.identity == "impersonate" else None)
+        acting = site.kubernetes if site.identity == "impersonate" else None
+        self._naming, self._credential = _acting(acting)
+        self._extra = tuple((EXTRA + quote(key, safe=""), text) for key, text in acting.extra.items()) if acting else ()
         self.dropped = frozenset(canonical(name.encode()) for name in site.upstream.headers)
         self.may_change = self._credential is not None
 
@@ -56,21 +61,7 @@ class Outgoing:
         """
         own = bearer if self._identity == "token" else b""  # a UI takes that token in place of the credential
         told = identity_lines(claims, own, self._groups, budget=None) if self._groups else b""
-        return b"".join([*self._further(claims, bearer), told, self.authority(claims, bearer)])
-
-    def _further(self, claims: Claims, bearer: bytes) -> list[bytes]:
-        """Configured headers; one that names a claim which is empty, or none that a header carries, is left out."""
-        values = {
-            "subject": value_of(claims.subject),
-            "email": value_of(claims.email if claims.email_verified else None),
-            "name": value_of(claims.name),
-            "preferred_username": value_of(claims.preferred_username),
-            "groups": groups_value(claims.groups),
-            "token": bearer.removeprefix(AUTHORIZATION).strip(),
-        }
-        whole = [(name, text) for name, text in self._headers if all(values[field] for field in FIELD.findall(text))]
-        filled = ((name, FIELD.sub(lambda m: values[m[1]].decode(), text)) for name, text in whole)
-        return [f"{name}: {value}\r\n".encode() for name, value in filled if value.strip()]
+        return b"".join([*_filled(self._headers, claims, bearer), told, self.authority(claims, bearer)])
 
     def authority(self, claims: Claims, bearer: bytes) -> bytes:
         """
@@ -88,7 +79,23 @@ class Outgoing:
         if not CREDENTIAL.fullmatch(credential):
             raise CredentialUnusable("kubernetes.credential_file: does not hold one token on one line")
         named = impersonation(claims, self._naming)
-        return b"".join([*(f"{name}: {value}\r\n".encode() for name, value in named), bearer_line(credential)])
+        lines = [f"{name}: {value}\r\n".encode() for name, value in named]
+        return b"".join([*lines, *_filled(self._extra, claims, bearer), bearer_line(credential)])
+
+
+def _filled(templates: Iterable[tuple[str, str]], claims: Claims, bearer: bytes) -> list[bytes]:
+    """Configured headers; one that names a claim which is empty, or none that a header carries, is left out."""
+    values = {
+        "subject": value_of(claims.subject),
+        "email": value_of(claims.email if claims.email_verified else None),
+        "name": value_of(claims.name),
+        "preferred_username": value_of(claims.preferred_username),
+        "groups": groups_value(claims.groups),
+        "token": bearer.removeprefix(AUTHORIZATION).strip(),
+    }
+    whole = [(name, text) for name, text in templates if all(values[field] for field in FIELD.findall(text))]
+    filled = ((name, FIELD.sub(lambda m: values[m[1]].decode(), text)) for name, text in whole)
+    return [f"{name}: {value}\r\n".encode() for name, value in filled if value.strip()]
 
 
 def _acting(kubernetes: Kubernetes | None) -> tuple[Naming, SecretFile | None]:

@@ -117,6 +117,20 @@ def test_upstream_urls(url: str | list[str]) -> None:
             id="site-with-a-path",
         ),
         pytest.param(document(sites=[site(url="https://ui.example.com//")]), "sites[0].url: ", id="site-two-slashes"),
+        pytest.param(upstream(headers={"Authorization": "x"}), "written by the gate itself", id="gates-own-header"),
+        pytest.param(
+            upstream(headers={"impersonate-user": "x"}), "written by the gate itself", id="impersonate-header"
+        ),
+        pytest.param(upstream(headers={"X Y": "x"}), "String should match pattern", id="header-name"),
+        pytest.param(upstream(headers={"X-Y": "{mail}"}), "{mail} is not known", id="header-template"),
+        pytest.param(upstream(headers={"X-Y": "a\r\nb"}), "String should match pattern", id="header-two-lines"),
+        pytest.param(upstream(routes=[{"path": "api", "url": "http://a"}]), "String should match", id="route-path"),
+        pytest.param(upstream(routes=[{"path": "/a", "url": "http://a/b"}]), "has a path", id="route-url"),
+        pytest.param(
+            document(sites=[site(kubernetes={"api": "https://k8s", "extra": {"A B": "x"}})]),
+            "String should match pattern",
+            id="extra-key",
+        ),
         pytest.param(document(sites=[site(url="https://*.com")]), "is too wide", id="wildcard-of-a-top-level"),
         pytest.param(document(sites=[site(url="https://*.10.0.0.1")]), "is too wide", id="wildcard-of-an-address"),
         pytest.param(document(sites=[site(url="https://a.*.example.com")]), "whole first label", id="wildcard-within"),

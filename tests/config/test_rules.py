@@ -134,6 +134,21 @@ SECRET = {"issuer": "https://dex.example.com", "client_id": "gate", "client_secr
             id="an-audience-and-its-scope",
         ),
         pytest.param(
+            document(sites=[site(kubernetes={"api": "http://k8s.example.com"})]),
+            "sites[0].kubernetes.api: sends tokens in clear; use https",
+            id="api-in-clear",
+        ),
+        pytest.param(
+            document(sites=[site(access={"may": {"verb": "get", "resource": "pods"}})]),
+            "sites[0].access.may: needs kubernetes.api",
+            id="may-without-api",
+        ),
+        pytest.param(
+            document(sites=[site(identity="impersonate")]),
+            "sites[0].identity: impersonate needs kubernetes.credential_file",
+            id="impersonate-without-credential",
+        ),
+        pytest.param(
             document(sites=[{"url": "https://ui.example.com"}]),
             "sites[0].upstream: this key is needed",
             id="no-upstream",

@@ -1,5 +1,6 @@
 """The gate acts for people with a credential of its own: what a real API server makes of it (facts D3)."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -301,3 +302,25 @@ async def test_without_a_credential_nothing_is_asked(lab: Lab, file: Path) -> No
         assert reason(page) == (503, "")
         put(file, await credential(lab))
         assert (await bob.fetch(stack.url + PODS)).status == 200
+
+
+async def test_extra(lab: Lab, file: Path) -> None:
+    """What else the API server learns of the person, once the gate may say it; until then it says nothing at all."""
+    async with acting(lab, file, extra={"example.com/mail": "{email}"}) as stack:
+        browser = await stack.browser("alice")
+        assert (await browser.fetch(f"{stack.url}/api/v1/pods")).status == 403
+        rule = {"apiGroups": ["authentication.k8s.io"], "resources": ["userextras/example.com/mail"]}
+        role = {"metadata": {"name": "says-mail"}, "rules": [{**rule, "verbs": ["impersonate"]}]}
+        binding = {
+            "metadata": {"name": "says-mail"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "says-mail"},
+            "subjects": [{"kind": "ServiceAccount", "name": "oidcgate", "namespace": "oidcgate"}],
+        }
+        for kind, body in (("ClusterRole", role), ("ClusterRoleBinding", binding)):
+            named = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, **body}
+            path = f"/apis/rbac.authorization.k8s.io/v1/{kind.lower()}s"
+            assert (await lab.cluster.request("POST", path, named)).status == 201
+        async with asyncio.timeout(30):
+            while (await browser.fetch(f"{stack.url}/api/v1/pods")).status != 200:
+                await asyncio.sleep(0.1)  # the API server learns of a role by its own watch
+        assert (await who(stack, browser))["extra"]["example.com/mail"] == ["alice@example.com"]

@@ -295,3 +295,21 @@ async def test_without_a_credential_nothing_goes_out(credential: Path) -> None:
         put(credential, OWN)
         assert (await browser.fetch(f"{stack.url}/api/v1/echo")).status == 200
         assert stack.ui.arrivals[-1].values("Authorization") == [f"Bearer {OWN}"]
+
+
+def test_extra(tmp_path: Path) -> None:
+    """One header a key, percent-encoded as the API server decodes it; a claim that is empty leaves its key out."""
+    file = tmp_path / "credential"
+    file.touch(0o600)
+    file.write_text(OWN)
+    extra = {"example.com/subject": "{subject}", "via": "gate", "nick": "{name}"}
+    made = outgoing(identity="impersonate", credential=file, extra=extra)
+    assert lines(made, replace(CLAIMS, name=None)) == [
+        "Impersonate-User: alice@example.com",
+        "Impersonate-Group: admins",
+        "Impersonate-Group: team shop",
+        "Impersonate-Extra-example.com%2Fsubject: s-1",
+        "Impersonate-Extra-via: gate",
+        f"Authorization: Bearer {OWN}",
+    ]
+    assert outgoing(credential=file, extra=extra).lines(CLAIMS, BEARER) == BEARER  # only who acts says so
