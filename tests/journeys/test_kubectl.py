@@ -53,7 +53,8 @@ async def test_many_renew_at_once(desk: Desk) -> None:
     file = next((desk.folder.parent / "xdg" / "oidcgate").glob("*.json"))
     record = json.loads(file.read_text())
     for each in record["tokens"].values():
-        each["expires"] = each["issued"] + 1
+        each["issued"] -= 7200
+        each["expires"] = each["issued"] + 60
     file.write_text(json.dumps(record))
     done = await asyncio.gather(*(desk.ran("get", "--no-browser") for _ in range(MANY)))
     assert {code for code, _, _ in done} == {0}, done
@@ -106,7 +107,8 @@ async def test_killed_while_it_renews(desk: Desk) -> None:
     file = next((desk.folder.parent / "xdg" / "oidcgate").glob("*.json"))
     record = json.loads(file.read_text())
     for each in record["tokens"].values():
-        each["expires"] = each["issued"] + 1
+        each["issued"] -= 7200
+        each["expires"] = each["issued"] + 60
     file.write_text(json.dumps(record))
     desk.issuer.quirks.hang.add("token:reply")
     async with started(*desk.arguments("get", "--no-browser"), **desk.environment) as program:
