@@ -359,3 +359,51 @@ async def test_in_chromium(people: People, shared: bool) -> None:
         page = await person.tab(central.of("one") + "/")
         await expect(page.locator("#password")).to_be_visible()
         assert gate_of(central).sessions._lives == {}
+
+
+# What a hostile reading found
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_sign_out_shows_nobody_a_token_for_all_clusters(shared: bool) -> None:
+    """The login's own token would open every cluster: no address ever holds it, also not the issuer's sign-out."""
+    async with Central(shared=shared, issuer={"sessions": True}) as central:
+        browser = Browser()
+        await browser.sign_in(central.of("one") + "/")
+        for live in central.gate.sessions._lives.values():
+            assert live.session.id_token_hint == ""
+        await browser.submit(await browser.open(central.of("one") + "/oauth2/sign_out"))
+        places = [page.location for page in browser.visited]
+        assert any("client_id=" in place and "/logout" in place for place in places)
+        assert not [place for place in places if "id_token_hint" in place or "eyJ" in place]
+
+
+async def test_an_admin_is_one_on_the_login_host_alone() -> None:
+    """A cluster's host sees its own cookie: that one must not govern everybody's sessions."""
+    async with Central(config={"session": {"admins": ["platform-admins"]}}) as central:
+        other, browser = Browser(), Browser()
+        await other.sign_in(central.of("one") + "/", "bob")
+        await browser.sign_in(central.of("one") + "/", "alice")
+        page = await browser.open(central.of("one") + "/oauth2/session?everybody")
+        assert "bob@example.com" not in page.text
+        page = await browser.open(central.url + "/oauth2/session?everybody")
+        assert "bob@example.com" in page.text
+
+
+async def test_a_ticket_that_a_sign_out_overtakes_opens_nothing() -> None:
+    """The login is gone before the others are counted, so nothing can be handed over in between."""
+    async with Central() as central:
+        browser = Browser()
+        await browser.sign_in(central.of("one") + "/")
+        sessions = central.gate.sessions
+        root = next(live for live in sessions._lives.values() if not live.session.root)
+        counted = sessions.keys_of_browser
+
+        async def meanwhile(session: Any) -> list[str]:
+            site = next(site for site in central.gate.sites if site.origin == central.of("two"))
+            assert await sessions.hand_over(root.session.key, site, address="::1", agent="x") is None
+            return list(await counted(session))
+
+        sessions.keys_of_browser = meanwhile
+        await sessions.end_browser(root, "the person signed out")
+        assert sessions._lives == {}

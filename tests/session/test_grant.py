@@ -246,3 +246,12 @@ def test_repr() -> None:
     """No token shows in a repr (SE-07)."""
     shown = repr(replace(GRANT, tokens={"a": Token("geheim", CLAIMS, NOW)}, refresh_token="geheim"))
     assert "geheim" not in shown
+
+
+def test_other_groups_make_every_token_due() -> None:
+    """What one audience's renewal says of the person counts for all: as after a login, the others are older than it."""
+    before = GRANT.with_token("a", "first", FOR_A, now=NOW + 1)
+    assert before.obtained == GRANT.obtained
+    after = before.with_token("a", "second", replace(FOR_A, groups=("others",)), now=NOW + 2)
+    assert after.obtained == NOW + 2
+    assert after.tokens[""].obtained < after.obtained == after.tokens["a"].obtained
