@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, WebError, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Page,
+    Request,
+    WebError,
+    async_playwright,
+)
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 ARGUMENTS = [
@@ -110,7 +119,12 @@ class Person:
 
 async def visit(page: Page, url: str) -> None:
     """Type an address. Returns with the first page of what may be a chain of them: wait for what the last one shows."""
-    await page.goto(url, wait_until="commit")
+    try:
+        await page.goto(url, wait_until="commit")
+    except Error as error:  # the page's own script went somewhere at the same moment
+        if "ERR_ABORTED" not in str(error):
+            raise
+        await page.goto(url, wait_until="commit")
 
 
 class People:
