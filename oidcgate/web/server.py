@@ -25,6 +25,7 @@ from oidcgate.net.tunnel import GRACE
 from oidcgate.policy import admits
 from oidcgate.proxy.forwarded import parse_networks
 from oidcgate.session.lifecycle import Limits
+from oidcgate.session.seal import KeyRing
 from oidcgate.session.store import Store
 from oidcgate.web.accesspage import AccessPage
 from oidcgate.web.admin import admin_app, token_reader
@@ -139,11 +140,27 @@ class GateServer:
         self.access_log = AccessLog(run=run, form=config.log.format, descriptor=self._access_descriptor)
         self.grants.on_final = self.audit.refresh_failed
         self.sessions.on_over = self.audit.ended
+        table, sequence = make_table(config, self.sites), RequestNumbers()
+        facts = self._wire_gate(table, sequence)
+        self._wire_forward_auth(table, sequence)
+        self.register = Register(store, ring, self.sessions, self.grants, process=run)
+        self._wire_pages(table, ring)
+        self.downstream = DownstreamServer(
+            self.gate.handle,
+            self.quick,
+            head_limit=config.limits.head,
+            most=config.limits.connections,
+            most_per_address=config.limits.per_address,
+            header_timeout=config.limits.header_timeout,
+            is_exempt=lambda address: facts.is_trusted(address) or self.forward_auth.is_peer(address),
+        )
+
+    def _wire_gate(self, table: SiteTable, sequence: RequestNumbers) -> FactsTable:
+        """The five stops, and what they ask on the way."""
+        config = self.config
         trusted = parse_networks(config.trusted_proxies)
-        table = make_table(config, self.sites)
         peers = parse_networks(config.forward_auth.peers)
         facts = FactsTable(table, trusted=trusted, head_limit=config.limits.head, peers=peers)
-        sequence = RequestNumbers()
         self.gate = Gate(
             facts,
             self.sessions,
@@ -162,11 +179,15 @@ class GateServer:
         }
         self.gate.audit = self.audit
         self.followed = self.gate.followed = Followed(self.audit, address=facts.client_address)
-        self._wire_forward_auth(table, sequence)
-        self.visits = self.gate.visits = Visits(store, ring)
         self.programs = self.gate.programs = Programs(self.providers)
         self.clusters = Clusters(self.sites)
         self.gate.clusters = self.clusters if len(self.clusters) else None
+        return facts
+
+    def _wire_pages(self, table: SiteTable, ring: KeyRing) -> None:
+        """What lies below the prefix."""
+        config, store = self.config, self.store
+        self.visits = self.gate.visits = Visits(store, ring)
         parts = LoginParts(
             self.sessions,
             self.grants,
@@ -179,7 +200,6 @@ class GateServer:
         )
         login = LoginPages(parts)
         storage = GateStorage(self.sessions)
-        self.register = Register(store, ring, self.sessions, self.grants, process=run)
         self.session_page = SessionPage(
             self.sessions,
             self.register,
@@ -189,7 +209,7 @@ class GateServer:
         )
         backchannel = BackchannelLogout(self.sessions, self.providers, store)
         self.gate.own_pages = OwnPages(
-            facts=facts,
+            facts=self.gate.facts,
             login=login,
             callback=CallbackPages(login, parts),
             parts=parts,
@@ -203,15 +223,6 @@ class GateServer:
             badge=BadgePages(idle=config.session.idle),
             access_log=self.access_log,
             prefix=config.prefix,
-        )
-        self.downstream = DownstreamServer(
-            self.gate.handle,
-            self.quick,
-            head_limit=config.limits.head,
-            most=config.limits.connections,
-            most_per_address=config.limits.per_address,
-            header_timeout=config.limits.header_timeout,
-            is_exempt=lambda address: facts.is_trusted(address) or self.forward_auth.is_peer(address),
         )
 
     def _wire_forward_auth(self, table: SiteTable, sequence: RequestNumbers) -> None:
