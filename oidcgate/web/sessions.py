@@ -273,7 +273,7 @@ class Sessions:
             client_id=client_id,
             session_key=key,
             ends=ends,
-            audience=site.audience if not only else "" if only == client_id else only,
+            audience=only or site.audience,
         )
         session = Session(
             key=key,
