@@ -24,6 +24,8 @@ OidcgateError - never raised itself
 - UpstreamError 502                the UI's
   - UpstreamUnreachable 502
   - UpstreamTimeout 504
+  - InvalidReply                   what it said breaks the rules of HTTP
+  - Interrupted                    ended from our side: nobody's fault
 - RequestError 400                 the client's request breaks a rule; ``status`` may be any 4xx
 """
 
@@ -181,11 +183,13 @@ class UpstreamError(OidcgateError):
 
     status = 502
     public = "The application behind this address gave an answer that cannot be passed on."
+    kind = "lost"  # in metrics; empty = it is not to be counted
 
 
 class UpstreamUnreachable(UpstreamError):
     """No connection to the UI."""
 
+    kind = "connect"
     public = "The application behind this address does not answer."
 
 
@@ -194,6 +198,19 @@ class UpstreamTimeout(UpstreamError):
 
     status = 504
     public = "The application behind this address took too long to answer."
+    kind = "timeout"
+
+
+class InvalidReply(UpstreamError):
+    """What the UI said breaks the rules of HTTP, and is not passed on (RFC 9112 §11)."""
+
+    kind = "protocol"
+
+
+class Interrupted(UpstreamError):
+    """The browser left, or the session ended, while the UI was answering."""
+
+    kind = ""
 
 
 class RequestError(OidcgateError):

@@ -22,6 +22,8 @@ LONGEST_ACCEPT = 1024  # bytes; no browser's is longer
 MOST_COOKIES = 200  # browsers keep fewer for one site
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HOST = re.compile(rb"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+# Later versions may add fields after these; an id of zeros is none.
+TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|\Z)")
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # Nominating these in Connection would delete a header that decides something (RFC 9110 §7.6.1 only names a few).
 NEVER_NOMINATED = re.compile(
@@ -65,6 +67,7 @@ class Head:
     expects_continue: bool
     forwarded_for: bytes
     via: bytes
+    trace: str = ""
 
     @property
     def has_body(self) -> bool:
@@ -114,7 +117,14 @@ def read_head(raw: RawHeaders, version: tuple[int, int]) -> Head:
         expects_continue=_expects(values),
         forwarded_for=values.get(b"x-forwarded-for", b""),
         via=values.get(b"via", b"").lower(),
+        trace=trace_id(values.get(b"traceparent", b"")),
     )
+
+
+def trace_id(traceparent: bytes) -> str:
+    """The trace that a request belongs to (W3C Trace Context §3.2); empty when it belongs to none."""
+    found = TRACEPARENT.match(traceparent)
+    return found[1].decode("ascii") if found else ""
 
 
 def _gather(raw: RawHeaders) -> dict[bytes, bytes]:

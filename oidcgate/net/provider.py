@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from oidcgate.errors import InvalidIdToken, InvalidMetadata, ProviderError, ProviderUnreachable
 from oidcgate.net.provider_cache import Shared
-from oidcgate.net.provider_calls import Calls
+from oidcgate.net.provider_calls import Calls, OnCall
 from oidcgate.oidc import idtoken, tokens
 from oidcgate.oidc.backchannel import KIND, LogoutToken, verify_logout
 from oidcgate.oidc.idtoken import Claims, Expected
@@ -90,10 +90,21 @@ class Provider:
     def __repr__(self) -> str:
         return f"<Provider {self.issuer} client_id={self.client_id!r} ready={self.ready}>"
 
+    def watch(self, on_call: OnCall) -> None:
+        """Tell of each call to the provider."""
+        self._calls.on_call = on_call
+
     @property
     def ready(self) -> bool:
         """Have metadata and keys been seen? Says nothing about now."""
-        return self._metadata.value is not None and self._keys.value is not None
+        return self.missing is None
+
+    @property
+    def missing(self) -> str | None:
+        """Which of the two was never seen."""
+        if self._metadata.value is None:
+            return "metadata"
+        return "keys" if self._keys.value is None else None
 
     async def warm_up(self) -> None:
         """Fetch metadata and keys now, if not yet seen. Raises: ProviderUnreachable, InvalidMetadata."""

@@ -12,7 +12,8 @@ Sources: RFC 6749 §10.9; RFC 9700 §4.11; OIDC Core §16.17.
 """
 
 import ssl
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ MAX_BODY = 256 * 1024  # bytes
 _CHUNK = 16 * 1024
 # Identity, so that the size limit is on what the provider sends and nothing can unfold in memory.
 _FIXED_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "oidcgate"}
+
+OnCall = Callable[[str, float, bool], None]
 
 
 class Reply(NamedTuple):
@@ -49,7 +52,7 @@ def map_errors(what: str) -> Iterator[None]:
 
 class Calls:
     """
-    The way to one provider.
+    The way to one provider. ``on_call`` is told of each call: its name, its seconds, and whether it went well.
 
     Args: ``ca_file`` the only authorities to believe, None for the system's; ``proxy`` an HTTP proxy's URL;
     ``timeout`` seconds for one call.
@@ -64,6 +67,7 @@ class Calls:
         self._proxy = proxy
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
+        self.on_call: OnCall = lambda _what, _seconds, _is_good: None
         self._closed = False
 
     async def call(self, url: str, *, what: str, request: TokenRequest | None = None) -> Reply:
@@ -73,6 +77,15 @@ class Calls:
         Raises: ProviderUnreachable without a whole answer in time; ProviderError for one above 256 KiB.
         Not checked: the status.
         """
+        began, status = time.monotonic(), 0
+        try:
+            reply = await self._call(url, what, request)
+            status = reply.status
+        finally:
+            self.on_call(what, time.monotonic() - began, 200 <= status < 400)
+        return reply
+
+    async def _call(self, url: str, what: str, request: TokenRequest | None) -> Reply:
         with map_errors(what):
             async with self._opened().request(
                 "GET" if request is None else "POST",

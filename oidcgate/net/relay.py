@@ -11,12 +11,21 @@ Edge: asyncio transports. Rules of this file:
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from oidcgate.errors import OidcgateError, RequestError, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from oidcgate.errors import (
+    Interrupted,
+    InvalidReply,
+    OidcgateError,
+    RequestError,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from oidcgate.net.downstream import Downstream
 from oidcgate.net.upload import Body, Upload
 from oidcgate.net.upstream import Pool, UpstreamConnection, UpstreamPools
@@ -56,10 +65,14 @@ class Exchange:
         is_stale: it failed because a pooled connection was dead before a byte of the reply.
         upload: the request's body, while it is passed on.
         target, began: of the request, for lists of what is open; seconds since the epoch.
+        asked: when the request's head was sent (seconds since the epoch).
+        waited: seconds from then to the head of the reply; below zero while there is none.
     """
 
     target = ""
     began = 0.0
+    asked = 0.0
+    waited = -1.0
 
     connection: UpstreamConnection | None = None
     is_done = False
@@ -105,6 +118,7 @@ class Exchange:
     def start(self, connection: UpstreamConnection, head: bytes) -> None:
         """Send the request's head (and a body that is already here) on a connection."""
         self.connection = connection
+        self.asked = self.asked or time.time()
         self._since = connection.loop.time()
         connection.sink = self
         self.downstream.writer_of_reply = self
@@ -148,7 +162,7 @@ class Exchange:
 
     def downstream_lost(self) -> None:
         """As ``downstream.Writer``."""
-        self.fail(UpstreamError("the browser went away"))
+        self.fail(Interrupted("the browser went away"))
 
     def overdue(self, now: float) -> None:
         """As ``downstream.Writer``: no head in time, no byte for too long, or a body that stalls."""
@@ -164,7 +178,7 @@ class Exchange:
 
     def end(self, code: int, reason: str) -> None:
         """As ``downstream.Writer``."""
-        self.fail(UpstreamError(f"the session ended: {reason} ({code})"))
+        self.fail(Interrupted(f"the session ended: {reason} ({code})"))
 
     def uploaded(self, now: float) -> None:
         """The request's body is complete: from now on the reply is awaited."""
@@ -180,7 +194,7 @@ class Exchange:
         if end < 0:
             self._held = data
             if len(data) > MOST_HEAD:
-                self.fail(UpstreamError("the reply's head is too large"))
+                self.fail(InvalidReply("the reply's head is too large"))
             return
         head, rest = data[:end], data[end + 4 :]
         if self.upload is not None:
@@ -194,7 +208,7 @@ class Exchange:
                 )
         except BadReply as error:
             self._held = head
-            self.fail(UpstreamError(f"a reply that may not be passed on: {error}"))
+            self.fail(InvalidReply(f"a reply that may not be passed on: {error}"))
             return
         if self.again and reply.status in self.again:
             self.is_stale = True
@@ -209,15 +223,17 @@ class Exchange:
         self._interim += 1
         if status == 101 and self.on_upgrade is not None:
             self.status = 101
+            self.waited = max(0.0, time.time() - self.asked)
             self.on_upgrade(self, head, rest)
         elif status == 101 or self._interim > MOST_INTERIM:
             self._held = head
-            self.fail(UpstreamError("an unasked switch of protocols, or too many interim replies"))
+            self.fail(InvalidReply("an unasked switch of protocols, or too many interim replies"))
         elif rest:
             self._head(rest)
 
     def _begin(self, reply: Reply, rest: bytes) -> None:
         self.status = reply.status
+        self.waited = max(0.0, time.time() - self.asked)
         self._framing = framing = reply.framing
         if framing is Framing.LENGTH:
             if len(rest) == reply.length:  # by far the most common: head and body came together
@@ -255,7 +271,7 @@ class Exchange:
         try:
             pieces, surplus = decoder.feed(data)
         except ChunkError as error:
-            self.fail(UpstreamError(f"a broken chunk: {error}"))
+            self.fail(InvalidReply(f"a broken chunk: {error}"))
             return
         out = encode_chunk(pieces) if self._http11 else b"".join(pieces)
         if decoder.is_done and self._http11:
@@ -395,7 +411,7 @@ async def _try(
         return exchange
     if exchange.downstream.transport is None:  # it left while its session was looked up or the UI was dialled
         connection.abort()
-        exchange.failure = UpstreamError("the browser went away")
+        exchange.failure = Interrupted("the browser went away")
         return exchange
     if request.body is None:
         exchange.start(connection, request.head)

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable
 
-from oidcgate.errors import OidcgateError, UpstreamError
+from oidcgate.errors import Interrupted, InvalidReply, OidcgateError
 from oidcgate.net.downstream import Downstream
 from oidcgate.net.relay import Exchange, OnDone, Request, Waiting
 from oidcgate.net.upstream import Pool, UpstreamConnection, UpstreamPools
@@ -210,7 +210,7 @@ async def open_tunnel(
         return exchange
     if exchange.downstream.transport is None:  # it left while the UI was dialled
         connection.abort()
-        exchange.failure = UpstreamError("the browser went away")
+        exchange.failure = Interrupted("the browser went away")
         return exchange
     exchange.start(connection, request.head)
     await waiting.ended()
@@ -238,8 +238,8 @@ class Switch:
         wrong = check_accepted(self._handshake, fields)
         connection, downstream = exchange.connection, exchange.downstream
         if wrong is not None or connection is None or downstream.transport is None:
-            exchange.status = 0
-            exchange.fail(UpstreamError(f"the upstream's 101 has {wrong or 'nobody to go to'}"))
+            exchange.status, exchange.waited = 0, -1.0
+            exchange.fail(InvalidReply(f"the upstream's 101 has {wrong or 'nobody to go to'}"))
             return
         exchange.connection = None
         tunnel = self.tunnel = Tunnel(downstream, connection, idle_timeout=self._idle_timeout, on_use=self._on_use)

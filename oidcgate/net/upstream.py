@@ -256,6 +256,7 @@ class UpstreamPools:
 
     Attributes:
         on_change: called when somebody's requests may go elsewhere from now on.
+        connects: how many connections were made.
     """
 
     def __init__(self, upstream: Upstream) -> None:
@@ -264,6 +265,7 @@ class UpstreamPools:
         self._configured = [parse_address(url) for url in upstream.urls]
         self.pools = [self._pool(address) for address in self._configured]
         self._resolve_at = 0.0
+        self.connects = 0
         self.on_change: Callable[[], None] = lambda: None
 
     def _pool(self, address: Address) -> Pool:
@@ -298,6 +300,7 @@ class UpstreamPools:
                 self._mark_down(pool)
             else:
                 pool.down_until = 0.0
+                self.connects += 1
                 return connection
         assert failure is not None
         raise failure

@@ -5,44 +5,32 @@ Edge: an aiohttp application of its own.
 """
 
 import hmac
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import generate_latest
+from prometheus_client.core import Metric
 
 from oidcgate.config.secret import SecretFile, UnusableSecret
 from oidcgate.errors import StoreUnavailable
 
-Readiness = Callable[[], Awaitable[dict[str, str | None]]]  # what is wrong, by name; None = nothing
+Checks = Callable[[], Awaitable[dict[str, str | None]]]  # what is wrong, by name; None = nothing
 Token = Callable[[], str]
 ListOrEnd = Callable[[str | None], Awaitable[list[dict[str, Any]] | bool]]
-Figures = Callable[[], Awaitable[dict[str, float]]]
-
-HELP = {
-    "oidcgate_workers": "Worker processes.",
-    "oidcgate_requests": "Requests answered since the start.",
-    "oidcgate_connections": "Connections from browsers that are open now.",
-    "oidcgate_sessions": "Sessions in use by this process.",
-    "oidcgate_audit_events_lost": "Audit events that could not be written.",
-    "oidcgate_upstream_idle_connections": "Connections to UIs that wait for the next request.",
-}
-COUNTERS = frozenset({"oidcgate_requests", "oidcgate_audit_events_lost"})
+Metrics = Callable[[], Awaitable[list[Metric]]]
 
 
-class Collector:
-    """The gate's figures, read when Prometheus asks; nothing is counted twice for it on the data path."""
+class Read:
+    """Metrics that were read a moment ago, in the shape of a registry."""
 
-    def __init__(self) -> None:
-        self.figures: dict[str, float] = {}
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> list[Metric]:
         """As prometheus-client calls it."""
-        for name, value in self.figures.items():
-            kind = CounterMetricFamily if name in COUNTERS else GaugeMetricFamily
-            yield kind(name, HELP[name], value=value)
+        return self._families
 
 
 def token_reader(path: str | None) -> Token | None:
@@ -77,37 +65,44 @@ def add_sessions(app: web.Application, sessions: ListOrEnd, token: Token) -> Non
     app.add_routes([web.get("/sessions", answer), web.delete("/sessions/{name}", answer)])
 
 
+def findings(checks: Checks) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A probe: 200, or 503 when something is wrong; a line for each thing says what."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        found = await checks()
+        text = "".join(f"{name}: {wrong or 'ok'}\n" for name, wrong in found.items())
+        return web.Response(status=503 if any(found.values()) else 200, text=text)
+
+    return answer
+
+
 def admin_app(
-    *, readiness: Readiness, figures: Figures, token: Token | None = None, sessions: ListOrEnd | None = None
+    *,
+    liveness: Checks,
+    readiness: Checks,
+    metrics: Metrics,
+    token: Token | None = None,
+    sessions: ListOrEnd | None = None,
 ) -> web.Application:
     """
     ``/livez``, ``/readyz`` and ``/metrics``.
 
     Args:
+        liveness: what a restart would cure.
         readiness: what is wrong with each thing that is needed.
-        figures: what is counted.
+        metrics: what is counted.
         token: reads what ``/sessions`` asks for; without one there is no such path.
         sessions: lists everybody's sessions, or ends the named one.
     """
-    registry = CollectorRegistry()
-    collector = Collector()
-    registry.register(collector)
 
-    async def livez(_request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def readyz(_request: web.Request) -> web.Response:
-        findings = await readiness()
-        text = "".join(f"{name}: {wrong or 'ok'}\n" for name, wrong in findings.items())
-        return web.Response(status=503 if any(findings.values()) else 200, text=text)
-
-    async def metrics(_request: web.Request) -> web.Response:
-        collector.figures = await figures()
-        body = generate_latest(registry)
+    async def tell(_request: web.Request) -> web.Response:
+        body = generate_latest(Read(await metrics()))
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     app = web.Application()
-    app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    app.add_routes(
+        [web.get("/livez", findings(liveness)), web.get("/readyz", findings(readiness)), web.get("/metrics", tell)]
+    )
     if token is not None and sessions is not None:
         add_sessions(app, sessions, token)
     return app

@@ -29,7 +29,7 @@ from oidcgate.policy import admits
 from oidcgate.returnto import location
 from oidcgate.session.attempt import Attempt
 from oidcgate.web import texts
-from oidcgate.web.answers import RETRY_AFTER, note
+from oidcgate.web.answers import RETRY_AFTER, known_of, note
 from oidcgate.web.facts import Inbound
 from oidcgate.web.live import Live
 from oidcgate.web.login import LoginPages, LoginParts, alone, single
@@ -54,6 +54,7 @@ class CallbackPages:
         self._destinations = parts.destinations
         self._prefix = parts.prefix
         self._audit = parts.audit
+        self._metrics = parts.metrics
 
     async def callback(self, inbound: Inbound, provider_id: str, request_id: str) -> web.Response:
         """End a login (RP-03)."""
@@ -186,6 +187,7 @@ class CallbackPages:
             only=alone(attempt.only) or "",
         )
         self._audit.login(inbound, live)
+        self._metrics.login(root, "callback", "ok")
         await self._keep(inbound, live)
         response = await self._to_goal(inbound, attempt, live, request_id)
         self._attempts.finish(root, inbound.facts.head.cookie, response)
@@ -225,11 +227,13 @@ class CallbackPages:
         ticket = await self._handoffs.redeem(single(inbound.target, "t") or "")
         attempt = None if ticket is None else self._attempts.find_bound(site, cookies, ticket.bind)
         if ticket is None or attempt is None or ticket.origin != site.origin or attempt.is_late(inbound.began):
-            return self._stray(inbound, request_id)
+            return self._stray(inbound, request_id, step="ticket")
         live = await self._sessions.hand_over(ticket.root, site, address=inbound.client, agent=agent_of(inbound))
         if live is None:
+            self._metrics.login(site, "ticket", "late")
             return self._page(texts.LATE, 400, self._again(attempt), request_id)
         self._audit.handed_over(inbound, live)
+        self._metrics.login(site, "ticket", "ok")
         await self._keep(inbound, live)
         response = redirect(location(site.origin, attempt.target, attempt.fragment), status=303)
         self._attempts.expire(site, attempt, response)
@@ -239,15 +243,17 @@ class CallbackPages:
     # What can be in the way.
 
     def _tell_refusal(self, inbound: Inbound, root: SiteRuntime, reason: str, claims: Claims | None = None) -> None:
+        self._metrics.login(root, "callback", "refused")
         user = "" if claims is None else claims.email or claims.subject
         agent = agent_of(inbound)
         self._audit.login_refused(inbound, reason, provider=root.client[0], agent=agent, user=user)
 
-    def _stray(self, inbound: Inbound, request_id: str) -> web.Response:
+    def _stray(self, inbound: Inbound, request_id: str, *, step: str = "callback") -> web.Response:
         """A callback that belongs to no attempt of this browser: restart kindly, never by itself."""
         site = inbound.facts.site
         if inbound.live is not None:
             return redirect(site.origin + "/", status=303)
+        self._metrics.login(site, step, "stray")
         known = self._attempts.has_any(site, inbound.facts.head.cookie)
         return self._page(texts.LATE if known else texts.NO_COOKIE, 400, self._start_at("/"), request_id)
 
@@ -273,6 +279,7 @@ class CallbackPages:
 
     def _outage(self, text: tuple[str, str], attempt: Attempt, request_id: str) -> web.Response:
         """The code may be lost: the page begins anew by itself, when the provider or the store is back."""
+        self._metrics.login(self._destinations.table.login, "callback", "unavailable")
         again = self._again(attempt, fragment=True)
         page = Page(
             *text,
@@ -284,11 +291,9 @@ class CallbackPages:
         return page.response(503, headers={"Retry-After": str(RETRY_AFTER)})
 
     def _not_admitted(self, claims: Claims, goal: str, request_id: str) -> web.Response:
-        facts = [("Signed in as", claims.email or claims.subject)]
-        if claims.groups:
-            facts.append(("Groups", ", ".join(claims.groups)))
         again = Action(texts.SOMEBODY_ELSE, self._start_at(goal))
-        return Page(*texts.DENIED, actions=[again], facts=facts, note=note(request_id)).response(403)
+        page = Page(*texts.DENIED, actions=[again], facts=known_of(claims), note=note(request_id))
+        return page.response(403)
 
 
 class AuthorizationRefused(LoginError):

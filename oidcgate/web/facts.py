@@ -84,6 +84,7 @@ class Inbound:
     client: str = ""  # the person's address, for own pages
     block: RawHeaders = ()  # the client's headers, where a proxy asks about its request
     place: SiteRuntime | None = None  # whose session cookie an own page sets or ends, when not the facts' site's
+    outcome: str = ""  # a word of ``tally``, where the status of our own answer does not tell it
     is_copied: bool = False  # whether the reply is looked at once it has passed
 
     @property
@@ -154,8 +155,8 @@ class FactsTable:
     def keep(self, facts: Facts, raw: RawHeaders) -> None:
         """As ``remember``, of a block that a proxy asked about."""
         head = facts.head
-        if head.has_body or head.upgrade or raw in self._known:
-            return
+        if head.has_body or head.upgrade or head.trace or raw in self._known:
+            return  # a trace's next request has another block
         size = sum(len(name) + len(value) for name, value in raw)
         if size > MOST_BLOCK_REMEMBERED:
             return

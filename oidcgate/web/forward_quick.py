@@ -16,7 +16,8 @@ from oidcgate.policy import Crossing
 from oidcgate.proxy.dialects import Dialect, dialect_of, read_original
 from oidcgate.web.facts import FactsTable
 from oidcgate.web.forward_auth import ForwardAuth
-from oidcgate.web.logs import AccessLog, RequestNumbers
+from oidcgate.web.logs import NOT_ASKED, AccessLog, RequestNumbers
+from oidcgate.web.tally import ALLOWED
 
 METHODS = ("GET", "HEAD")
 BEGIN = {200: b"HTTP/1.1 200 OK\r\n", 202: b"HTTP/1.1 202 Accepted\r\n"}
@@ -98,6 +99,9 @@ class QuickAuth:
                 time.time() - began,
                 downstream.address,
                 self._sequence.next(),
+                NOT_ASKED,
+                ALLOWED,
+                facts.head.trace,
             )
         )
         downstream.quick_done(keep_alive=True)

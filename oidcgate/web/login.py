@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from aiohttp import web
 
+from oidcgate.errors import ProviderError
 from oidcgate.net.provider import Provider
 from oidcgate.oidc.authorization import authorization_url
 from oidcgate.policy import Crossing
@@ -29,6 +30,7 @@ from oidcgate.web.facts import Inbound
 from oidcgate.web.grants import Grants
 from oidcgate.web.handoff import Handoffs
 from oidcgate.web.live import Live
+from oidcgate.web.metrics import Metrics
 from oidcgate.web.pages import Action, Page, redirect, start_page
 from oidcgate.web.providers import Providers
 from oidcgate.web.sessions import Sessions
@@ -92,6 +94,7 @@ class LoginParts:
     destinations: Destinations
     prefix: str
     audit: Audit = field(default_factory=Audit)
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 class LoginPages:
@@ -106,6 +109,7 @@ class LoginPages:
         self._destinations = parts.destinations
         self._login = parts.destinations.table.login
         self._prefix = parts.prefix
+        self._metrics = parts.metrics
 
     async def start(self, inbound: Inbound, request_id: str) -> web.Response:
         """Begin a login: first a tiny page that fetches the fragment, then on to the provider or to the login host."""
@@ -133,7 +137,7 @@ class LoginPages:
         if site is not self._login and self._login.names.domain is None:
             return self._to_login_host(inbound, goal, fragment)
         if self._attempts.is_too_many(inbound.client):
-            return Page(*texts.TOO_MANY).response(429, headers={"Retry-After": "60"})
+            return self._too_many(inbound.facts.site)
         only = self._only(inbound.live, self._destinations.site_of(goal.origin)) or (
             ALL if wants_longer(inbound) else ""
         )
@@ -177,10 +181,15 @@ class LoginPages:
 
     def _loop(self, site: SiteRuntime, goal: str, request_id: str) -> web.Response:
         log.warning("a browser signs in again and again without keeping its session")
+        self._metrics.login(site, "start", "loop")
         again = Action(texts.SIGN_IN_AGAIN, f"{self._prefix}/start?rd={quote(goal, safe='')}")
         response = Page(*texts.LOOP, actions=[again], note=note(request_id)).response(400)
         self._attempts.forget_finished(site, response)
         return response
+
+    def _too_many(self, site: SiteRuntime) -> web.Response:
+        self._metrics.login(site, "start", "too_many")
+        return Page(*texts.TOO_MANY).response(429, headers={"Retry-After": "60"})
 
     # Between hosts.
 
@@ -206,7 +215,7 @@ class LoginPages:
         if live is not None and not only:
             return await self.hand_over(live, wish)
         if self._attempts.is_too_many(inbound.client):
-            return Page(*texts.TOO_MANY).response(429, headers={"Retry-After": "60"})
+            return self._too_many(inbound.facts.site)
         return await self.to_provider(inbound, root, target="/", wish=text, only=only)
 
     async def _root_session(self, inbound: Inbound, root: SiteRuntime) -> Live | None:
@@ -228,7 +237,12 @@ class LoginPages:
     ) -> web.Response:
         """The redirect that begins a login, always on the login host."""
         provider = self.provider(root.provider_id)
-        metadata = await provider.metadata()
+        try:
+            metadata = await provider.metadata()
+        except ProviderError:
+            self._metrics.login(inbound.facts.site, "start", "unavailable")
+            raise
+        self._metrics.login(inbound.facts.site, "start", "ok")
         response = redirect("")
         attempt = self._attempts.begin(
             root,

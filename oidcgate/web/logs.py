@@ -13,6 +13,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -25,8 +26,11 @@ MOST_PATHS = 4096  # remembered, a site
 LONGEST_KNOWN = 512  # characters of a target that is remembered: clients choose them
 LONGEST_PATH = 2048  # characters that are shown
 
-# seconds since the epoch, site, user as a JSON string, method, target, status, bytes, seconds, address, sequence number
-Row = tuple[float, "LoggedSite | None", str, str, str, int, int, float, str, int]
+# seconds since the epoch, site, user as a JSON string, method, target, status, bytes, seconds, address, sequence
+# number; seconds until the UI answered (below zero = it was not asked, or did not), a word of ``tally`` where the
+# status does not tell the outcome, the trace that the request belongs to
+Row = tuple[float, "LoggedSite | None", str, str, str, int, int, float, str, int, float, str, str]
+NOT_ASKED = -1.0  # in place of the seconds until the UI answered
 
 
 class LoggedSite(Protocol):
@@ -35,6 +39,10 @@ class LoggedSite(Protocol):
     @property
     def authority(self) -> str:
         """Its host."""
+
+    @property
+    def label(self) -> str:
+        """What metrics call it: as it is configured, so that there are few."""
 
     @property
     def preset(self) -> Preset:
@@ -112,12 +120,17 @@ class AccessLog:
     Args:
         run: names this process in request ids.
         descriptor: where lines go; None = nowhere.
+        count: told of each batch of rows, also where no lines are written.
     """
 
-    def __init__(self, *, run: str, form: str, descriptor: int | None) -> None:
+    def __init__(
+        self, *, run: str, form: str, descriptor: int | None, count: Callable[[list[Row]], None] | None = None
+    ) -> None:
         self._run = run
         self._format = _json_line if form == "json" else _console_line
         self._descriptor = descriptor
+        self._count = count
+        self._is_read = descriptor is not None or count is not None
         self.lost = 0  # rows that could not be written, or not whole
         self._rows: list[Row] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -130,7 +143,7 @@ class AccessLog:
 
     def add(self, row: Row) -> None:
         """One more request is over."""
-        if self._descriptor is None:
+        if not self._is_read:
             return
         self._rows.append(row)
         if len(self._rows) >= FLUSH_ROWS:
@@ -139,11 +152,13 @@ class AccessLog:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER, self.flush)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Count and write what waits."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         rows, self._rows = self._rows, []
+        if rows and self._count is not None:
+            self._count(rows)
         if not rows or self._descriptor is None:
             return
         when, run, path, form = self._seconds.format, self._run, self._path, self._format
@@ -188,18 +203,21 @@ class Seconds:
 
 
 def _json_line(row: Row, when: str, run: str, path: str) -> str:
-    _, site, user, method, _, status, count, seconds, address, sequence = row
+    _, site, user, method, _, status, count, seconds, address, sequence, waited, _, trace = row
+    upstream = f',"upstream_seconds":{waited:.4f}' if waited >= 0 else ""
+    traced = f',"trace":"{trace}"' if trace else ""
     return (
         f'{{"time":"{when}","kind":"access","id":"{run}-{sequence:x}","site":"{site.authority if site else ""}",'
         f'"user":{user},"method":"{method}","path":{path},"status":{status},"bytes":{count},'
-        f'"seconds":{seconds:.4f},"address":"{address}"}}\n'
+        f'"seconds":{seconds:.4f}{upstream},"address":"{address}"{traced}}}\n'
     )
 
 
 def _console_line(row: Row, when: str, run: str, path: str) -> str:
-    _, _, user, method, _, status, count, seconds, _, sequence = row
+    _, _, user, method, _, status, count, seconds, _, sequence, waited, _, _ = row
     who, where = printable(json.loads(user)) or "-", printable(json.loads(path))
-    return f"{when[11:23]} {status} {method:6} {where} {who} {count} B {seconds:.3f} s {run}-{sequence:x}\n"
+    upstream = f" ({waited:.3f} s)" if waited >= 0 else ""
+    return f"{when[11:23]} {status} {method:6} {where} {who} {count} B {seconds:.3f} s{upstream} {run}-{sequence:x}\n"
 
 
 def shown_path(site: LoggedSite | None, target: str) -> str:

@@ -17,17 +17,16 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
 from oidcgate.config.addresses import Listen, parse_listen
 from oidcgate.config.model import Admin, Config
-from oidcgate.errors import ConfigError, OidcgateError, Problem, StoreUnavailable
+from oidcgate.errors import ConfigError, OidcgateError, Problem
 from oidcgate.web.admin import admin_app, token_reader
 from oidcgate.web.control import Channel, Message
+from oidcgate.web.crew import Child, Crew, Told
 from oidcgate.web.keys import load_ring
 from oidcgate.web.machine import BACKLOG, raise_file_limit, remove_stale_socket
 from oidcgate.web.opening import open_store
@@ -40,20 +39,9 @@ NOTICE = 1.0  # seconds between readiness going off and the end of accepting, fo
 LAST_WAIT = 10.0  # seconds beyond its drain after which a worker is killed
 QUICK_DEATH = 2.0  # seconds; a worker that lived less is restarted with a pause
 LONGEST_PAUSE = 5.0
+PING = 5.0  # seconds between questions whether a worker is alive
+STUCK = 60.0  # seconds without an answer after which a worker is replaced
 WATCH = 2.0  # seconds between looks at certificates and keys on disk
-
-
-@dataclass(slots=True)
-class Child:
-    """A worker process as the master sees it."""
-
-    index: int
-    process: asyncio.subprocess.Process
-    channel: Channel
-    started: float
-    listening: asyncio.Task[None]
-    wanted: bool = True
-    pause: float = field(default=0.0)
 
 
 class Master:
@@ -68,7 +56,7 @@ class Master:
         self._load = load
         self._config: Config | None = None
         self._sockets: dict[str, list[socket.socket]] = {}
-        self._children: list[Child] = []
+        self._crew = Crew()
         self._tasks: set[asyncio.Task[None]] = set()
         self._admin: web.AppRunner | None = None
         self._admin_wanted: Admin | None = None
@@ -104,11 +92,12 @@ class Master:
         await prepare(config)
         self._listen(config)
         self._stamps = file_stamps(config)
-        self._children = await self._generation(config)
+        self._crew.current = await self._generation(config)
         self._config = config
         await self._listen_admin(config)
-        self._look_after(self._children, config)
+        self._look_after(self._crew.current, config)
         self._spawn(self._watch(), "watch files")
+        self._spawn(self._watch_workers(), "watch workers")
         where = ", ".join(self.addresses())
         log.info("listening on %s for %s", where, ", ".join(site.url for site in config.sites))
 
@@ -123,13 +112,13 @@ class Master:
             await self._admin.cleanup()
 
     async def _drain(self) -> None:
-        if self._children:
+        if self._crew.current:
             log.info("draining")
             await asyncio.sleep(NOTICE)
         for sockets in self._sockets.values():
             for sock in sockets:
                 sock.close()  # else the kernel would queue connections that nobody accepts
-        await asyncio.gather(*(self._dismiss(child, DRAIN) for child in self._children))
+        await asyncio.gather(*(self._dismiss(child, DRAIN) for child in self._crew.current))
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]", name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -209,11 +198,12 @@ class Master:
             raise OidcgateError(f"no process for a worker: {error.strerror or error}") from None
         finally:
             theirs.close()
-        channel = await Channel.over(ours, _nothing)
+        told = Told()
+        channel = await Channel.over(ours, told)
         listening_task = asyncio.create_task(channel.listen(), name=f"worker {process.pid}")
-        child = Child(index, process, channel, time.monotonic(), listening_task)
+        child = Child(index, process, channel, listening_task, told)
         document = config.model_dump(mode="json", exclude_unset=True)
-        answer = await channel.ask("start", limit=READY_LIMIT, config=document)
+        answer = await child.ask("start", limit=READY_LIMIT, config=document)
         if not (answer or {}).get("ready"):
             await self._dismiss(child, 0.0)
             raise _failure(answer or {})
@@ -229,7 +219,8 @@ class Master:
         if not child.wanted or self._stopping:
             return
         log.error("worker %d (process %d) died with %d; starting another", child.index, child.process.pid, code)
-        self._children = [other for other in self._children if other is not child]
+        self._crew.exits += 1
+        await self._crew.ended(child)
         pause = child.pause
         while not self._stopping and self._config is config:
             if time.monotonic() - child.started < QUICK_DEATH:
@@ -245,7 +236,7 @@ class Master:
                 await self._dismiss(successor, 0.0)
                 return
             successor.pause = pause
-            self._children.append(successor)
+            self._crew.current.append(successor)
             self._look_after([successor], config)
             return
 
@@ -259,6 +250,7 @@ class Master:
             with contextlib.suppress(ProcessLookupError):
                 child.process.kill()
             await child.process.wait()
+        await self._crew.ended(child)
         child.channel.close()
         await asyncio.gather(child.listening, return_exceptions=True)
 
@@ -267,13 +259,16 @@ class Master:
     async def reload(self) -> None:
         """A new generation from the configuration as it is now; what is wrong with it is said, and nothing changes."""
         async with self._reloading:
+            outcome = "failed"
             try:
                 await self._reload()
+                outcome = "ok"
             except ConfigError as error:
                 for problem in error.problems:
                     log.error("reload refused: %s", problem)
             except OidcgateError as error:
                 log.error("reload refused: %s", error)
+            self._crew.reloads[outcome] += 1
             self._forget()
 
     async def _reload(self) -> None:
@@ -287,9 +282,9 @@ class Master:
         except ConfigError:
             await asyncio.gather(*(self._dismiss(child, 0.0) for child in children))
             raise
-        old, self._children, self._config, self._stamps = self._children, children, config, stamps
+        old, self._config, self._stamps = self._crew.replace(children), config, stamps
         self._look_after(children, config)
-        await asyncio.gather(*(child.channel.ask("leave") for child in old))  # from here on the new ones answer
+        await asyncio.gather(*(child.ask("leave") for child in old))  # from here on the new ones answer
         log.info("reloaded; the old workers drain")
         for child in old:
             self._spawn(self._dismiss(child, DRAIN, patient=True), f"drain {child.process.pid}")
@@ -303,6 +298,16 @@ class Master:
                 log.info("a certificate or key changed on disk")
                 self._stamps = now  # what changes from now on calls for another reload, also when this one is refused
                 await self.reload()
+
+    async def _watch_workers(self) -> None:
+        """A worker that answers no more serves nobody: it is killed, and so replaced."""
+        while True:
+            await asyncio.sleep(PING)
+            await self._crew.ping()
+            for child in [child for child in self._crew.current if child.silent_for() > STUCK]:
+                log.error("worker %d (process %d) is stuck; killing it", child.index, child.process.pid)
+                with contextlib.suppress(ProcessLookupError):
+                    child.process.kill()
 
     # The admin listener.
 
@@ -321,7 +326,13 @@ class Master:
     async def _admin_on(self, admin: Admin) -> web.AppRunner:
         listen = parse_listen(admin.listen)
         token = token_reader(admin.token_file)
-        app = admin_app(readiness=self._readiness, figures=self._figures, token=token, sessions=self._sessions)
+        app = admin_app(
+            liveness=self._crew.liveness,
+            readiness=self._readiness,
+            metrics=self._crew.metrics,
+            token=token,
+            sessions=self._crew.sessions,
+        )
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         site: web.BaseSite
@@ -340,38 +351,7 @@ class Master:
         return runner
 
     async def _readiness(self) -> dict[str, str | None]:
-        """What each worker misses, by name; the first that misses something speaks for all."""
-        if self._stopping:
-            return {"gate": "shutting down"}
-        merged: dict[str, str | None] = {}
-        for answer in await self._ask_all("checks"):
-            for name, wrong in (answer or {"checks": {"worker": "does not answer"}}).get("checks", {}).items():
-                merged[name] = merged.get(name) or wrong
-        return merged or {"worker": "none is running"}
-
-    async def _figures(self) -> dict[str, float]:
-        merged: dict[str, float] = {"oidcgate_workers": len(self._children)}
-        for answer in await self._ask_all("figures"):
-            for name, value in (answer or {}).get("figures", {}).items():
-                merged[name] = merged.get(name, 0.0) + value
-        return merged
-
-    async def _sessions(self, name: str | None) -> list[dict[str, Any]] | bool:
-        """Any worker can tell: the store is one for all."""
-        for child in self._children:
-            answer = await child.channel.ask("sessions", name=name)
-            if answer is not None and "result" in answer:
-                result: list[dict[str, Any]] | bool = answer["result"]
-                return result
-        raise StoreUnavailable("no worker could tell")
-
-    async def _ask_all(self, what: str) -> list[Message | None]:
-        return list(await asyncio.gather(*(child.channel.ask(what) for child in self._children)))
-
-
-async def _nothing(_message: Message) -> Message | None:
-    """Workers ask nothing."""
-    return None
+        return {"gate": "shutting down"} if self._stopping else await self._crew.readiness()
 
 
 def _failure(answer: Message) -> OidcgateError:

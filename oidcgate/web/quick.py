@@ -7,16 +7,22 @@ Everything else is declined and goes through the five stops of ``Gate``; the ver
 """
 
 import time
+from collections.abc import Callable
 from typing import cast
 
 from aiohttp import HttpVersion11
 from aiohttp.http_parser import RawRequestMessage
 
+from oidcgate.errors import OidcgateError
 from oidcgate.net.downstream import Downstream, Quick
 from oidcgate.net.relay import Exchange, OnDone
 from oidcgate.web.facts import Facts, FactsTable
 from oidcgate.web.live import Live
 from oidcgate.web.logs import AccessLog, RequestNumbers
+from oidcgate.web.site import SiteRuntime
+from oidcgate.web.tally import ABORTED
+
+OnBroken = Callable[[SiteRuntime, OidcgateError], None]
 
 METHODS = {"GET": b"GET ", "HEAD": b"HEAD "}
 
@@ -43,7 +49,7 @@ class QuickExchange(Exchange):
         self.facts = facts
         self.live = live
         self.target = target
-        self.began = began
+        self.began = self.asked = began
         self._method = method
         self._rewriter = site.rewriter
         self._limits = site.limits
@@ -67,6 +73,7 @@ class QuickWay:
         self._otherwise = otherwise
         self.is_open = True
         self.taken = 0
+        self.on_broken: OnBroken = lambda _site, _failure: None  # told of replies that broke off
 
     def __call__(self, downstream: Downstream, message: RawRequestMessage) -> bool:
         """As ``downstream.Quick``."""
@@ -101,6 +108,8 @@ class QuickWay:
             downstream.quick_failed(None if exchange.is_stale else exchange.failure)
             return
         facts = exchange.facts
+        if exchange.failure is not None:
+            self.on_broken(facts.site, exchange.failure)
         self._log.add(
             (
                 exchange.began,
@@ -113,6 +122,9 @@ class QuickWay:
                 time.time() - exchange.began,
                 downstream.address,
                 self._sequence.next(),
+                exchange.waited,
+                "" if exchange.failure is None else ABORTED,
+                facts.head.trace,
             )
         )
         downstream.quick_done(keep_alive=exchange.keep_alive)

@@ -47,9 +47,11 @@ class Renewal(GrantRecords):
 
     Attributes:
         on_final: told of each grant that gives no further tokens, and why.
+        on_refresh: told how each call for new tokens ended: ok, refused or unavailable.
     """
 
     on_final: Callable[[Grant, str], None] | None = None
+    on_refresh: Callable[[str], None] = staticmethod(lambda _outcome: None)
 
     def begin_renewal(self, shared: SharedGrant) -> asyncio.Task[None] | None:
         """Renew in the background, unless that is under way, pointless, or was tried a moment ago."""
@@ -156,11 +158,14 @@ class Renewal(GrantRecords):
         scopes = self._scopes(grant.issuer, grant.client_id, shared.audience)
         try:
             tokens = await provider.refresh_raw(grant.refresh_token, scopes)
-        except TokenError as error:
-            if not error.final:
+        except ProviderError as error:
+            is_final = isinstance(error, TokenError) and error.final
+            self.on_refresh("refused" if is_final else "unavailable")
+            if not is_final:
                 raise
             await self._give_up(shared, grant.refresh_token, str(error))
             return
+        self.on_refresh("ok")
         shared.renewals.unstored = Unstored(grant.refresh_token, tokens, shared.audience)
         await self._store_tokens(shared, shared.renewals.unstored, provider)
 

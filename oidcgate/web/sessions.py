@@ -9,7 +9,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from oidcgate.errors import InvalidHandle, InvalidSeal, ProviderUnreachable, StoreUnavailable
@@ -69,6 +69,10 @@ class Sessions:
         self.find = self._lives.get  # the hot path's only call
         self._unsaid: dict[str, tuple[str, str]] = {}  # sessions that ended while the store was away
         store.listen(self._told)
+
+    def lives(self) -> Collection[Live]:
+        """Those in use here."""
+        return self._lives.values()
 
     def __len__(self) -> int:
         return len(self._lives)

@@ -62,8 +62,10 @@ class Worker:
             case "stop":
                 await self._stop(message["drain"], patient=message.get("patient", False))
                 return {}
-            case "figures" if self._gate is not None:
-                return {"figures": await self._gate.figures()}
+            case "ping":
+                return {}
+            case "metrics" if self._gate is not None:
+                return {"metrics": self._gate.metrics_now()}
             case "sessions" if self._gate is not None:
                 return await self._sessions(self._gate, message.get("name"))
             case "checks" if self._gate is not None:
@@ -96,6 +98,8 @@ class Worker:
     async def _stop(self, drain: float, *, patient: bool) -> None:
         if self._gate is not None:
             await self._gate.stop(drain=drain, patient=patient)
+            if self._channel is not None:
+                await self._channel.ask("farewell", metrics=self._gate.metrics_now())
         self._ended.set()
 
 

@@ -73,7 +73,14 @@ def set_clock(stack: Stack, clock: Callable[[], float]) -> None:
     """Let the gate go by another clock."""
     gate: Any = gate_of(stack)
     documents = [document for provider in gate.providers for document in (provider._metadata, provider._keys)]
-    for part in (gate.sessions, gate.grants, attempts_of(stack), gate.store, *gate.providers, *documents):
+    for part in (
+        gate.sessions,
+        gate.grants,
+        attempts_of(stack),
+        getattr(gate.store, "_inner", gate.store),
+        *gate.providers,
+        *documents,
+    ):
         part._clock = clock
 
 
@@ -138,7 +145,7 @@ class Intermediary:
 def intercept_store(stack: Stack) -> Intermediary:
     """Put an intermediary before the gate's store."""
     gate: Any = gate_of(stack)
-    store = Intermediary(gate.store)
+    store = Intermediary(gate.store._inner)  # behind what tells how long it takes
     gate.store = gate.sessions._store = gate.grants._store = attempts_of(stack)._store = store
     return store
 

@@ -28,7 +28,7 @@ async def test_livez_is_well_as_long_as_it_answers() -> None:
     async with quick_stack(config=ADMIN) as stack:
         intercept_store(stack).is_down = True
         reply = await probe(stack, "/livez")
-        assert (reply.status, reply.text) == (200, "ok\n")
+        assert (reply.status, reply.text) == (200, "gate: ok\n")
 
 
 async def test_readyz_waits_for_the_provider() -> None:
@@ -40,6 +40,7 @@ async def test_readyz_waits_for_the_provider() -> None:
         reply = await probe(stack, "/readyz")
         assert reply.status == 503
         assert f"provider: not reached yet: {stack.issuer.url}\n" in reply.text
+        assert f"keys: not known yet: {stack.issuer.url}\n" in reply.text
         assert "store: ok\n" in reply.text
         await stack.issuer.start()
         provider = gate.providers.by_id("")
@@ -48,7 +49,7 @@ async def test_readyz_waits_for_the_provider() -> None:
             document._backoff = 0.0
         await provider.warm_up()
         reply = await probe(stack, "/readyz")
-        assert (reply.status, reply.text) == (200, "provider: ok\nstore: ok\n")
+        assert (reply.status, reply.text) == (200, "provider: ok\nkeys: ok\nstore: ok\n")
         await stack.issuer.stop()
         assert (await probe(stack, "/readyz")).status == 200
         await stack.issuer.start()
@@ -76,10 +77,11 @@ async def test_metrics() -> None:
         reply = await probe(stack, "/metrics")
         assert reply.status == 200
         assert reply.value("Content-Type").startswith("text/plain; version=0.0.4")
-        lines = dict(line.split() for line in reply.text.splitlines() if not line.startswith("#"))
-        assert float(lines["oidcgate_requests_total"]) >= 6
+        lines = dict(line.rsplit(" ", 1) for line in reply.text.splitlines() if not line.startswith("#"))
+        site = f'site="localhost:{stack.port}"'
+        assert float(lines[f'oidcgate_requests_total{{outcome="ok",{site}}}']) >= 3
         assert float(lines["oidcgate_sessions"]) == 1
-        assert float(lines["oidcgate_upstream_idle_connections"]) >= 1
+        assert float(lines[f'oidcgate_upstream_connections{{{site},state="idle"}}']) >= 1
         assert "alice" not in reply.text
 
 

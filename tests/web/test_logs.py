@@ -22,6 +22,7 @@ from oidcgate.web.logs import (
     MOST_PATHS,
     AccessLog,
     ConsoleFormatter,
+    NOT_ASKED,
     JsonFormatter,
     RequestNumbers,
     Row,
@@ -40,15 +41,24 @@ class Site:
     """What the log needs of a site."""
 
     authority: str = "ui.example.com"
+    label: str = "ui.example.com"
     preset: Preset = field(default=DASHBOARD_2)
 
 
 SITE = Site()
 
 
-def row(target: str = "/", *, site: Site | None = SITE, user: str = "jane", method: str = "GET") -> Row:
+def row(
+    target: str = "/",
+    *,
+    site: Site | None = SITE,
+    user: str = "jane",
+    method: str = "GET",
+    waited: float = NOT_ASKED,
+    trace: str = "",
+) -> Row:
     """A request that is over."""
-    return (NOW, site, json.dumps(user), method, target, 200, 5120, 0.01234, "192.0.2.1", 255)
+    return (NOW, site, json.dumps(user), method, target, 200, 5120, 0.01234, "192.0.2.1", 255, waited, "", trace)
 
 
 @pytest.fixture
@@ -98,10 +108,18 @@ async def test_json(log: tuple[AccessLog, Path]) -> None:
     }
 
 
+async def test_the_ui_and_the_trace(log: tuple[AccessLog, Path]) -> None:
+    """How long the UI took to answer, and the trace, are told where there were such."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    asked, not_asked = [json.loads(line) for line in await lines(log, row(waited=0.00456, trace=trace), row())]
+    assert (asked["upstream_seconds"], asked["trace"]) == (0.0046, trace)
+    assert {"upstream_seconds", "trace"} & set(not_asked) == set()
+
+
 async def test_console(console: tuple[AccessLog, Path]) -> None:
     """For people it is one short line."""
-    assert await lines(console, row("/api/v1/pods"), row("/x", user="", site=None)) == [
-        "08:00:00.250 200 GET    /api/v1/pods jane 5120 B 0.012 s ab12cd-ff",
+    assert await lines(console, row("/api/v1/pods", waited=0.011), row("/x", user="", site=None)) == [
+        "08:00:00.250 200 GET    /api/v1/pods jane 5120 B 0.012 s (0.011 s) ab12cd-ff",
         "08:00:00.250 200 GET    /x - 5120 B 0.012 s ab12cd-ff",
     ]
 
@@ -233,6 +251,18 @@ async def test_nowhere() -> None:
     access.flush()
     assert access._rows == []
     assert access._timer is None
+
+
+async def test_counted_where_nothing_is_written() -> None:
+    """Each batch is told to who counts, once, whether or not lines go anywhere."""
+    batches: list[list[Row]] = []
+    access = AccessLog(run="x", form="json", descriptor=None, count=batches.append)
+    for _ in range(FLUSH_ROWS + 1):
+        access.add(row())
+    assert [len(batch) for batch in batches] == [FLUSH_ROWS]
+    access.flush()
+    access.flush()
+    assert [len(batch) for batch in batches] == [FLUSH_ROWS, 1]
 
 
 async def test_reader_is_gone() -> None:

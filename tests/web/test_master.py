@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 from asyncio.subprocess import PIPE, STDOUT
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -68,9 +69,14 @@ async def probe(replica: Replica, path: str, method: str = "GET", **headers: str
 
 
 async def figures(replica: Replica) -> dict[str, float]:
-    """The metrics."""
+    """The metrics; series of a name are added up."""
     text = (await probe(replica, "/metrics")).text
-    return {name: float(value) for name, value in (line.split() for line in text.splitlines() if line[0] != "#")}
+    found: dict[str, float] = Counter()
+    for line in text.splitlines():
+        if line[0] != "#":
+            series, _, value = line.rpartition(" ")
+            found[series.partition("{")[0]] += float(value)
+    return found
 
 
 async def workers(replica: Replica, count: int) -> None:
@@ -160,7 +166,7 @@ async def test_workers_are_one_gate() -> None:
         for _ in range(20):  # each on a connection of its own: the kernel spreads them
             assert (await browser.fetch(f"{fleet.url}/api/v1/me")).status == 200
         reply = await probe(replica, "/readyz")
-        assert (reply.status, reply.text) == (200, "provider: ok\nstore: ok\n")
+        assert (reply.status, reply.text) == (200, "provider: ok\nkeys: ok\nstore: ok\n")
         counted = await figures(replica)
         assert counted["oidcgate_workers"] == 2
         assert counted["oidcgate_requests_total"] >= 24
@@ -604,7 +610,7 @@ async def test_a_successor_that_comes_too_late(settings: tuple[Fleet, Config]) -
     master._listen(config)
     master._config = config
     child: Child = await master._start_child(config, 0)
-    master._children = [child]
+    master._crew.current = [child]
     child.started -= 1000.0
     start = master._start_child
 
@@ -617,7 +623,7 @@ async def test_a_successor_that_comes_too_late(settings: tuple[Fleet, Config]) -
     master._start_child = slowly
     child.process.kill()
     await master._wait_for(child, config)
-    assert master._children == []
+    assert master._crew.current == []
     assert master.late.process.returncode == 0
     child.channel.close()
     await child.listening
@@ -655,12 +661,11 @@ async def test_nobody_there(settings: tuple[Fleet, Config]) -> None:
     _, config = settings
     master: Any = Master(lambda: config)
     assert await master._readiness() == {"worker": "none is running"}
-    assert await master._figures() == {"oidcgate_workers": 0}
+    assert await master._crew.liveness() == {"master": "no worker is running"}
     with pytest.raises(StoreUnavailable):
-        await master._sessions(None)
+        await master._crew.sessions(None)
     assert file_stamps(None) == {}
     assert worker_count(config) == 1
-    assert await master_module._nothing({}) is None
 
 
 async def test_sessions_are_asked_of_the_next_one(settings: tuple[Fleet, Config]) -> None:
@@ -672,14 +677,13 @@ async def test_sessions_are_asked_of_the_next_one(settings: tuple[Fleet, Config]
         """A worker that has one answer."""
 
         def __init__(self, answer: Any) -> None:
-            self.channel = self
             self.answer = answer
 
         async def ask(self, _what: str, **_: Any) -> Any:
             return self.answer
 
-    master._children = [Asked(None), Asked({"failure": "away"}), Asked({"result": True})]
-    assert await master._sessions("x") is True
+    master._crew.current = [Asked(None), Asked({"failure": "away"}), Asked({"result": True})]
+    assert await master._crew.sessions("x") is True
 
 
 async def test_an_address_that_cannot_be(settings: tuple[Fleet, Config]) -> None:
@@ -711,7 +715,7 @@ async def test_a_reload_while_no_worker_can_be_started(settings: tuple[Fleet, Co
     master._listen(config)
     master._config = config
     child: Child = await master._start_child(config, 0)
-    master._children = [child]
+    master._crew.current = [child]
     tries = []
 
     async def fails(*_: Any) -> Child:

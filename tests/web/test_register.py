@@ -111,7 +111,7 @@ async def test_a_dead_process_is_forgotten(stack: Stack) -> None:
     assert PUBLISH_EVERY * 2 < RECORD_LIFE
     browser = await stack.browser()
     clock = Clock()
-    store: Any = gate_of(stack).store
+    store: Any = gate_of(stack).store._inner
     store._clock = clock
     socket = await open_websocket(browser, stack)
     await publish(stack)

@@ -103,15 +103,16 @@ async def signed_in(master: Master, stack: Stack) -> Browser:
 
 
 async def test_started_asked_and_stopped() -> None:
-    """It serves once it was told what, tells its figures and checks, and ends when it is told to."""
+    """It serves once it was told what, tells its metrics and checks, and ends when it is told to."""
     async with quick_stack() as stack, employed() as (master, running, _worker):
         assert await master.ask("start", config=document(stack)) == {"ready": True}
         browser = await signed_in(master, stack)
         assert (await ask(browser, stack)).status == 200
-        figures = (await master.ask("figures"))["figures"]
-        assert figures["oidcgate_sessions"] == 1
-        assert figures["oidcgate_requests"] >= 4
-        assert (await master.ask("checks"))["checks"] == {"provider": None, "store": None}
+        told = {family["name"]: family["samples"] for family in (await master.ask("metrics"))["metrics"]}
+        assert told["oidcgate_sessions"] == [["oidcgate_sessions", {}, 1.0]]
+        assert sum(value for *_, value in told["oidcgate_requests"]) >= 4
+        assert (await master.ask("checks"))["checks"] == {"provider": None, "keys": None, "store": None}
+        assert await master.ask("ping") == {}
         assert await master.ask("stop", drain=0.2) == {}
         assert await asyncio.wait_for(asyncio.shield(running), LIMIT) == 0
 
@@ -138,7 +139,7 @@ async def test_sessions_are_listed_and_ended() -> None:
 async def test_questions_before_the_start() -> None:
     """Without a gate there is nothing to tell, and nonsense is no reason to die."""
     async with employed() as (master, _running, _worker):
-        for say in ("leave", "figures", "sessions", "checks", "nonsense"):
+        for say in ("leave", "metrics", "ping", "sessions", "checks", "nonsense"):
             assert await master.ask(say) == {}
         assert await master.ask("stop", drain=0) == {}
 
