@@ -5,7 +5,8 @@ import json
 
 from oidcgate.config import load_config
 from oidcgate.errors import ConfigError, Problem
-from oidcgate.web.explain import Kind, Person, Question, explain, read_origin
+from oidcgate.web.explain import explain
+from oidcgate.web.question import Kind, Person, Question, read_origin
 
 
 def explain_(options: argparse.Namespace) -> int:

@@ -9,19 +9,16 @@ Pure but for what it holds. Rules of this file:
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, assert_never, cast
-from urllib.parse import quote, urlsplit
+from typing import Any, assert_never, cast
+from urllib.parse import urlsplit
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
-from oidcgate.config.addresses import parse_origin
 from oidcgate.config.model import Access, Config, Rule
 from oidcgate.config.units import show_duration
 from oidcgate.errors import ConfigError, InvalidIdToken, OidcgateError, Problem, RequestError
-from oidcgate.inbound import RawHeaders
 from oidcgate.net.downstream import Downstream
-from oidcgate.oidc.claims import Claims, Expected, check_claims
+from oidcgate.oidc.claims import Expected, check_claims
 from oidcgate.policy import AMBIGUOUS, Allow, Forbidden, Login, Unauthorized, admits, deciding, readings, refused_by
 from oidcgate.proxy.dialects import dialect_of
 from oidcgate.proxy.forwarded import parse_networks
@@ -29,38 +26,33 @@ from oidcgate.proxy.headers import FORWARDING, IDENTITY, PREFIXES
 from oidcgate.proxy.rewrite import framing_line
 from oidcgate.proxy.websocket import read_handshake
 from oidcgate.session.cookies import set_cookie
-from oidcgate.session.session import HANDLE_LENGTH
 from oidcgate.web import answers, texts
+from oidcgate.web.cluster import permission_of
 from oidcgate.web.destinations import Destinations
+from oidcgate.web.explanation import (
+    Explanation,
+    Fact,
+    Verdict,
+    content_of,
+    lines_of,
+    listed,
+    person_fact,
+    refused,
+    request_fact,
+)
 from oidcgate.web.facts import FactsTable, Inbound
 from oidcgate.web.forward_auth import ForwardAuth
 from oidcgate.web.gate import Gate
 from oidcgate.web.live import Live
 from oidcgate.web.login import LoginPages, LoginParts
-from oidcgate.web.logs import AccessLog, RequestNumbers, printable
+from oidcgate.web.logs import AccessLog, RequestNumbers
 from oidcgate.web.programs import bearer_life
 from oidcgate.web.providers import Providers
+from oidcgate.web.question import BROWSER, HANDLE, Asked, Connected, Person, Question, header_block, read_url
 from oidcgate.web.site import SiteRuntime, make_site, make_table
 
-Kind = Literal["page", "script", "websocket"]
-HANDLE = "A" * HANDLE_LENGTH
-BROWSER = "<the browser's address>"
 LIFE = 3600  # seconds that the stand-in of a token claims to live
-HTML = b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-FETCHED: dict[Kind, tuple[bytes, bytes, bytes]] = {  # Accept, Sec-Fetch-Mode, Sec-Fetch-Dest
-    "page": (HTML, b"navigate", b"document"),
-    "script": (b"*/*", b"cors", b"empty"),
-    "websocket": (b"*/*", b"websocket", b"websocket"),
-}
-HANDSHAKE = (
-    (b"Connection", b"Upgrade"),
-    (b"Upgrade", b"websocket"),
-    (b"Sec-WebSocket-Version", b"13"),
-    (b"Sec-WebSocket-Key", b"AAAAAAAAAAAAAAAAAAAAAA=="),
-)
-DOES = {"page": "a browser opens a page", "script": "a page's script asks", "websocket": "a page opens a websocket"}
 LISTS = ("groups", "emails", "email_domains")
-ADDRESS = "".join(map(chr, range(0x21, 0x7F)))  # what browsers leave as it is typed
 
 
 class NoSite(OidcgateError):
@@ -68,76 +60,6 @@ class NoSite(OidcgateError):
 
     def __init__(self, authority: str, names: Sequence[str]) -> None:
         super().__init__(f"no site has the host {authority}; there are: {', '.join(names)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who asks; the address counts as verified."""
-
-    email: str | None = None
-    subject: str | None = None
-    groups: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """
-    A request to explain.
-
-    Attributes:
-        person: None = nobody is signed in.
-        origin: whose page makes it; None = our own pages, or the person who types the address.
-    """
-
-    url: str
-    method: str = "GET"
-    person: Person | None = None
-    kind: Kind = "page"
-    origin: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One fact: for people, with a line break where another of the kind follows, and for programs."""
-
-    name: str
-    text: str
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What becomes of the request; ``status`` is None when the UI gives it."""
-
-    outcome: Literal["allow", "login", "own", "unauthorized", "forbidden", "refused"]
-    status: int | None
-    text: str
-
-    @property
-    def passes(self) -> bool:
-        """Whether it goes on, if need be after a sign-in."""
-        return self.outcome in ("allow", "login", "own")
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """All facts, in their order."""
-
-    passes: bool
-    facts: tuple[Fact, ...]
-
-    def to_text(self) -> str:
-        """A table: a fact a line, what cannot be printed escaped."""
-        wide = max(len(fact.name) for fact in self.facts)
-        lines = []
-        for fact in self.facts:
-            first, *more = fact.text.split("\n")
-            lines += [f"{fact.name:{wide}}  {printable(first)}", *(f"{'':{wide}}  {printable(line)}" for line in more)]
-        return "\n".join(lines) + "\n"
-
-    def to_object(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
-        return {fact.name: fact.value for fact in self.facts}
 
 
 def explain(config: Config, question: Question) -> Explanation:
@@ -186,7 +108,7 @@ class Explainer:
         try:
             inbound = self._inbound(site, target, live, question)
         except RequestError as error:
-            verdict = _refused(error)
+            verdict = refused(error)
         else:
             how = inbound.facts.how.value
             verdict = self._verdict(inbound)
@@ -198,8 +120,8 @@ class Explainer:
             verdict.passes,
             (
                 self._site(site),
-                _request(site, target, question, how),
-                _person(live),
+                request_fact(site, target, question, how),
+                person_fact(live),
                 *why,
                 Fact("verdict", verdict.text, told),
                 *sent,
@@ -257,7 +179,7 @@ class Explainer:
     def _verdict(self, inbound: Inbound) -> Verdict:
         if self._is_own(inbound.path):
             if inbound.path.startswith(f"{self._prefix}/auth") and dialect_of(inbound.path, self._prefix) is None:
-                return _refused(RequestError(texts.NO_DIALECT, status=404))
+                return refused(RequestError(texts.NO_DIALECT, status=404))
             return Verdict("own", None, "answered by the gate itself: the path is one of its own")
         match decision := self._gate.decide(inbound):
             case Allow():
@@ -301,13 +223,13 @@ class Explainer:
         if not site.carries:
             response = answers.elsewhere(inbound, self._prefix, "-")
             if response.status == 421:
-                return _refused(RequestError(texts.ELSEWHERE[1], status=421))
+                return refused(RequestError(texts.ELSEWHERE[1], status=421))
             return Verdict("own", response.status, f"{response.status} to {response.headers['Location']}")
         if facts.head.upgrade == b"websocket":
             try:
                 read_handshake(inbound.request.raw_headers, facts.head, method=inbound.method, version=(1, 1))
             except RequestError as error:
-                return _refused(error)
+                return refused(error)
         text = f"passed to {' or '.join(site.config.upstream.urls)}"
         if site.preset.may_ignore_bearer and any(not pool.address.secure for pool in site.pools.pools):
             text += ", once it has shown that it heeds the token; else 503"
@@ -330,7 +252,7 @@ class Explainer:
         lists = {name: list(getattr(access, name)) for name in LISTS if getattr(access, name)}
         by = [name for name in lists if live is not None and admits(_only(access, name), live.claims)]
         admitted = None if live is None or is_public else admits(access, live.claims)
-        named = ", ".join(f"{name}: {_listed(values)}" for name, values in lists.items())
+        named = ", ".join(f"{name}: {listed(values)}" for name, values in lists.items())
         if is_public:
             text = "not asked: the rule is public"
         elif not lists:
@@ -338,12 +260,15 @@ class Explainer:
         elif live is None:
             text = f"one of {named}"
         elif admitted:
-            text = f"admitted by {', '.join(f'{name}: {_listed(lists[name])}' for name in by)}"
+            text = f"admitted by {', '.join(f'{name}: {listed(lists[name])}' for name in by)}"
         else:
             text = f"not admitted by {named}"
-        return Fact(
-            "access", text, {"path": f"{self._site_path(site)}.access", "admitted": admitted, "by": by, **lists}
-        )
+        value: dict[str, Any] = {"path": f"{self._site_path(site)}.access", "admitted": admitted, "by": by, **lists}
+        if access.may is not None and not is_public:
+            needed = f"and who may {permission_of(access.may)} in the cluster"
+            text += f"\n{needed}: its API server is asked of each person, but not from here"
+            value["may"] = access.may.model_dump(mode="json", exclude_defaults=True)
+        return Fact("access", text, value)
 
     def _rule_path(self, site: SiteRuntime, rule: Rule) -> str:
         return f"{self._site_path(site)}.access.rules[{site.config.access.rules.index(rule)}]"
@@ -366,7 +291,7 @@ class Explainer:
     def _said(self, site: SiteRuntime, rule: Rule | None, live: Live | None) -> str:
         if rule is None:
             return "no rule matches" if site.restricts else "there are no rules"
-        content = ", ".join(f"{key}: {_listed(value)}" for key, value in _content(rule).items())
+        content = ", ".join(f"{key}: {listed(value)}" for key, value in content_of(rule).items())
         if live is None or not rule.names_people:
             return f"{self._rule_path(site, rule)} {content}"
         return f"{self._rule_path(site, rule)} {content} ({'admits' if admits(rule, live.claims) else 'refuses'})"
@@ -375,7 +300,7 @@ class Explainer:
         if rule is None:
             return None
         admitted = None if live is None else admits(rule, live.claims)
-        return {"at": self._rule_path(site, rule), **_content(rule), "admits": admitted}
+        return {"at": self._rule_path(site, rule), **content_of(rule), "admits": admitted}
 
     def _sent(self, inbound: Inbound, verdict: Verdict) -> Iterator[Fact]:
         """What goes to the UI of our own, and what of the client's does not."""
@@ -396,7 +321,7 @@ class Explainer:
         yield Fact("removed", "\n".join(removed), removed)
 
     def _told(self, inbound: Inbound) -> list[str]:
-        return _lines(self._forward_auth.lines_for(inbound.live))
+        return lines_of(self._forward_auth.lines_for(inbound.live))
 
     def _written(self, inbound: Inbound) -> list[str]:
         """The head that the gate writes, less what is the client's."""
@@ -404,8 +329,8 @@ class Explainer:
         assert pool is not None
         framing = framing_line(inbound.facts.head, inbound.method)
         head = self._gate._outbound(inbound, pool, framing, None).head
-        theirs = set(_lines(inbound.facts.block))
-        return [line for line in _lines(head)[1:] if line and line not in theirs]
+        theirs = set(lines_of(inbound.facts.block))
+        return [line for line in lines_of(head)[1:] if line and line not in theirs]
 
     def _cookie(self, site: SiteRuntime) -> Fact:
         names, limits = site.names, self._config.session
@@ -427,79 +352,6 @@ class Explainer:
         return Fact("login", text, {"redirect_uri": uri, "issuer": issuer, "client_id": client_id})
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """As much of a request as facts need."""
-
-    method: str
-    raw_path: str
-    raw_headers: RawHeaders
-    version: tuple[int, int] = HttpVersion11
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """As much of a connection as forwarding headers need."""
-
-    address: str
-
-
-def read_url(url: str) -> tuple[str, str]:
-    """
-    The Host and the target that a browser sends for an address.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    try:
-        parts = urlsplit(url)
-        origin = parse_origin(f"{parts.scheme}://{parts.netloc}")
-    except ValueError as error:
-        raise ConfigError([Problem("--url", str(error))]) from None
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return origin.authority, quote(target, safe=ADDRESS)
-
-
-def read_origin(text: str) -> str:
-    """
-    An origin as browsers send it; ``null`` is what a sandboxed page has.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    try:
-        return text if text == "null" else str(parse_origin(text.removesuffix("/")))
-    except ValueError as error:
-        raise ConfigError([Problem("--from", str(error))]) from None
-
-
-def header_block(site: SiteRuntime, question: Question) -> RawHeaders:
-    """
-    What a browser sends; that two hosts may be of one site changes nothing here, and is left out.
-
-    The cookie comes along whoever asks, since the gate must not rely on SameSite.
-    """
-    accept, mode, dest = FETCHED[question.kind]
-    is_foreign = question.origin not in (None, site.origin)
-    changes = question.method not in ("GET", "HEAD")
-    typed = question.kind == "page" and question.origin is None and not changes
-    where = b"cross-site" if is_foreign else b"none" if typed else b"same-origin"
-    block = [
-        (b"Host", site.authority.encode()),
-        (b"Accept", accept),
-        (b"Sec-Fetch-Site", where),
-        (b"Sec-Fetch-Mode", mode),
-        (b"Sec-Fetch-Dest", dest),
-    ]
-    if changes or question.kind == "websocket" or (question.kind == "script" and is_foreign):
-        block.append((b"Origin", (question.origin or site.origin).encode()))
-    if question.kind == "websocket":
-        block += HANDSHAKE
-    if question.person is not None:
-        block.append((b"Cookie", site.names.session + b"=" + HANDLE.encode()))
-    return tuple(block)
-
-
 def _without_files(config: Config) -> Config:
     """The same configuration for a machine that need not have its CA bundles: nothing here is connected to."""
     nothing = {"ca_file": None}
@@ -515,42 +367,5 @@ def _without_files(config: Config) -> Config:
     return config.model_copy(update={"provider": config.provider.model_copy(update=nothing), "sites": sites})
 
 
-def _refused(error: RequestError) -> Verdict:
-    return Verdict("refused", error.status, f"{error.status} refused: {error.public}")
-
-
-def _request(site: SiteRuntime, target: str, question: Question, how: str) -> Fact:
-    seen = f" ({how})" if how else ""
-    by = f", from {question.origin}" if question.origin else ""
-    text = f"{question.method} {site.origin}{target}: {DOES[question.kind]}{by}{seen}"
-    value = {"method": question.method, "url": site.origin + target, "kind": question.kind}
-    return Fact("request", text, {**value, "origin": question.origin, "crossing": how or None})
-
-
-def _person(live: Live | None) -> Fact:
-    if live is None:
-        return Fact("person", "nobody is signed in", None)
-    claims: Claims = live.claims
-    address = claims.email or f"{claims.subject}, without a usable address"
-    value = {"email": claims.email, "subject": claims.subject, "groups": list(claims.groups)}
-    return Fact("person", f"{address}, groups: {_listed(claims.groups)}", value)
-
-
 def _only(access: Access, name: str) -> Access:
     return Access.model_validate({name: getattr(access, name)})
-
-
-def _content(rule: Rule) -> dict[str, Any]:
-    """A rule as it is written, less its defaults."""
-    return {"path": rule.path, **rule.model_dump(mode="json", exclude_defaults=True)}
-
-
-def _listed(value: object) -> str:
-    """A value as YAML writes it in one line."""
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(str, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _lines(block: bytes) -> list[str]:
-    return [line for line in block.decode("utf-8", "replace").split("\r\n") if line]

@@ -9,7 +9,9 @@ import pytest
 from oidcgate.config.load import parse_config
 from oidcgate.config.model import Config
 from oidcgate.errors import ConfigError
-from oidcgate.web.explain import Explanation, Kind, NoSite, Person, Question, explain, read_origin, read_url
+from oidcgate.web.explain import NoSite, explain
+from oidcgate.web.explanation import Explanation
+from oidcgate.web.question import Kind, Person, Question
 from tests.support.browser import NAVIGATION, SCRIPT
 from tests.support.central import Central
 from tests.support.stack import merged
@@ -163,6 +165,16 @@ def test_which_list_admits(person: Person | None, text: str) -> None:
     assert fact(said(site={"access": ACCESS}, person=person), "access") == text
 
 
+def test_what_the_cluster_must_permit() -> None:
+    """It is named, and that nobody asked for it here; not of a public path."""
+    may = {"may": {"verb": "list", "resource": "pods"}, "rules": [{"path": "/healthz", "public": True}]}
+    site = {"access": may, "kubernetes": {"api": "https://api.example.com"}}
+    found = said(site=site, person=Person("a@b.org"))
+    assert "and who may list pods everywhere in the cluster: its API server is asked" in fact(found, "access")
+    assert found.to_object()["access"]["may"] == {"verb": "list", "resource": "pods"}
+    assert fact(said("/healthz", site=site), "access") == "not asked: the rule is public"
+
+
 def test_without_lists_everyone_passes() -> None:
     """An empty access is said to be one; that of a public path is not asked."""
     assert fact(said(), "access") == "everyone the provider lets in"
@@ -247,24 +259,6 @@ def test_request() -> None:
     text = fact(said(origin=EVIL), "request")
     assert text.endswith(f"from {EVIL} (another site leads the person here)")
     assert fact(said(method="X"), "request") == f"X {DASH}/: a browser opens a page"
-
-
-@pytest.mark.parametrize("url", ["dash.example.com", "ftp://dash.example.com/", "https://", "https://a:b@c/", "/x"])
-def test_what_is_no_address(url: str) -> None:
-    """Wrong usage, and a password is not repeated."""
-    with pytest.raises(ConfigError, match="--url: ") as caught:
-        read_url(url)
-    assert "a:b" not in str(caught.value)
-
-
-def test_address_and_origin() -> None:
-    """As browsers write them: without a default port, and with what they encode."""
-    assert read_url("https://Dash.Example.com:443") == ("dash.example.com", "/")
-    assert read_url("http://localhost:80/a%2fb/..?x") == ("localhost", "/a%2fb/..?x")
-    assert read_origin("https://Evil.example/") == EVIL
-    assert read_origin("null") == "null"
-    with pytest.raises(ConfigError, match="--from: "):
-        read_origin("evil")
 
 
 # What goes to the UI
@@ -426,33 +420,3 @@ async def test_agrees_with_the_answers_to_a_proxy() -> None:
             name, _, value = line.partition(": ")
             if name not in ("Authorization", "X-Auth-Request-Preferred-Username"):
                 assert reply.value(name) == value.strip()
-
-
-# As text and as an object
-
-
-def test_text() -> None:
-    """Aligned like a table; what follows a fact's first line stands below it."""
-    lines = said(site={"access": ACCESS}).to_text().splitlines()
-    assert lines[0] == f"site     sites[0] {DASH}"
-    assert all(line[7:9] == "  " for line in lines)
-    assert next(line for line in lines if line.startswith("headers")) == "headers  Host: ui"
-    assert f"{'':9}Authorization: Bearer <ID token for gate>" in lines
-
-
-def test_text_is_safe_to_show() -> None:
-    """What a terminal would act on is escaped."""
-    rules = {"access": {"rules": [{"path": "/x*", "groups": ["a"]}]}}
-    text = said("/%78%1b[31m", site=rules, person=Person("a@b.org", groups=("\x1b[2J",))).to_text()
-    assert "\x1b" not in text
-    assert "/x\\u001b[31m: sites[0].access.rules[0]" in text
-
-
-def test_object() -> None:
-    """Plain values that become JSON, of the same facts."""
-    found = said("/admin", site={"access": ACCESS})
-    shown = json.loads(json.dumps(found.to_object()))
-    assert list(shown) == [fact.name for fact in found.facts]
-    assert shown["rule"] == {"at": "sites[0].access.rules[1]", "path": "/admin*", "groups": ["admins"], "admits": False}
-    assert shown["access"]["by"] == ["groups"]
-    assert shown["person"] == {"email": "alice@example.com", "subject": "<subject>", "groups": ["staff"]}
