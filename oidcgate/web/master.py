@@ -28,6 +28,7 @@ from oidcgate.web.admin import admin_app, token_reader
 from oidcgate.web.control import Channel, Message
 from oidcgate.web.crew import Child, Crew, Told
 from oidcgate.web.keys import load_ring
+from oidcgate.web.listeners import SOCKET_MODE, listen_admin
 from oidcgate.web.machine import BACKLOG, raise_file_limit, remove_stale_socket
 from oidcgate.web.opening import open_store
 
@@ -324,7 +325,6 @@ class Master:
             await before.cleanup()
 
     async def _admin_on(self, admin: Admin) -> web.AppRunner:
-        listen = parse_listen(admin.listen)
         token = token_reader(admin.token_file)
         app = admin_app(
             liveness=self._crew.liveness,
@@ -333,20 +333,7 @@ class Master:
             token=token,
             sessions=self._crew.sessions,
         )
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site: web.BaseSite
-        if listen.path:
-            remove_stale_socket(Path(listen.path))
-            site = web.UnixSite(runner, listen.path)
-        else:
-            site = web.TCPSite(runner, listen.host, listen.port)
-        try:
-            await site.start()
-        except OSError as error:
-            await runner.cleanup()
-            raise ConfigError([Problem("admin.listen", f"{listen}: {error.strerror or error}")]) from None
-        self.admin_address = listen if listen.path else Listen(listen.host, runner.addresses[0][1])
+        runner, self.admin_address = await listen_admin(app, admin.listen)
         log.info("admin on %s", self.admin_address)
         return runner
 
@@ -380,7 +367,7 @@ def listening(listen: Listen, others: list[socket.socket]) -> socket.socket:
         except OSError:
             sock.close()
             raise
-        os.chmod(listen.path, 0o660)
+        os.chmod(listen.path, SOCKET_MODE)
         sock.listen(BACKLOG)
         return sock
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
