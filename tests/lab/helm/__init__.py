@@ -1,0 +1,1 @@
+"""The real Helm, for the chart's tests."""
