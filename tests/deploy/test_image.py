@@ -214,6 +214,7 @@ def test_commands_of_the_page(image: Stage, tmp_path: Path) -> None:
     assert {"--read-only", "no-new-privileges", "ALL"} <= set(run)
     assert int(run[run.index("--stop-timeout") + 1]) > master.NOTICE + master.DRAIN + master.LAST_WAIT
     assert run[run.index("--publish") + 1].rpartition(":")[2] in image.settings["EXPOSE"].split()
+    assert command_of("docker kill") == ["docker", "kill", "--signal", "HUP", run[run.index("--name") + 1]]
     inside = command_of("docker exec")[3:]
     done = in_image(image, inside, mounted(image, tmp_path))
     assert "good; 1 site" in done.stdout, done.stderr
