@@ -31,6 +31,7 @@ from oidcgate.web.keys import load_ring
 from oidcgate.web.listeners import SOCKET_MODE, listen_admin
 from oidcgate.web.machine import BACKLOG, raise_file_limit, remove_stale_socket
 from oidcgate.web.opening import open_store
+from oidcgate.web.supervisor import READY, STOPPING, tell_supervisor
 
 log = logging.getLogger("oidcgate.master")
 
@@ -101,9 +102,11 @@ class Master:
         self._spawn(self._watch_workers(), "watch workers")
         where = ", ".join(self.addresses())
         log.info("listening on %s for %s", where, ", ".join(site.url for site in config.sites))
+        tell_supervisor(READY)
 
     async def _finish(self) -> None:
         self._stopping = True
+        tell_supervisor(STOPPING)
         async with self._reloading:  # one under way ends first: its workers must be known, to be dismissed
             await self._drain()
         for task in list(self._tasks):

@@ -1,5 +1,6 @@
 """The systemd unit: valid, confined, and true to what the gate does with signals, files and exit codes."""
 
+import asyncio
 import configparser
 import ctypes
 import os
@@ -7,6 +8,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -179,3 +181,18 @@ def deny_writable_code() -> None:
     """What systemd's MemoryDenyWriteExecute does, by the kernel's own switch; inherited by what is started."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_MDWE, 1, 0, 0, 0):
         os._exit(77)
+
+
+async def test_it_tells_when_it_has_started(service: dict[str, list[str]], tmp_path: Path) -> None:
+    """Type=notify: systemd hears of the gate when it listens, and when it begins to end."""
+    assert service["Type"] == ["notify"]
+    file = config(tmp_path, ("sites:", "log: {format: console}\nsites:"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "notify"))
+        heard.setblocking(False)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+        command = [sys.executable, "-m", "oidcgate", "serve", "--config", file]
+        async with program(*command, ready="listening on", env=environment) as (process, _):
+            assert await asyncio.get_running_loop().sock_recv(heard, 100) == b"READY=1"
+            process.terminate()
+            assert await asyncio.get_running_loop().sock_recv(heard, 100) == b"STOPPING=1"
