@@ -22,8 +22,10 @@ LONGEST_ACCEPT = 1024  # bytes; no browser's is longer
 MOST_COOKIES = 200  # browsers keep fewer for one site
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HOST = re.compile(rb"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-# Later versions may add fields after these; an id of zeros is none.
-TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|\Z)")
+# Versions after 00 may add fields after these; an id of zeros is none.
+TRACEPARENT = re.compile(
+    rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|\Z)"
+)
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # Nominating these in Connection would delete a header that decides something (RFC 9110 §7.6.1 only names a few).
 NEVER_NOMINATED = re.compile(

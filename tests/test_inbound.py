@@ -417,6 +417,46 @@ def test_gathered_values() -> None:
     assert facts.forwarded_for == b"192.0.2.1, 192.0.2.2"
 
 
+TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
+PARENT = b"00-" + TRACE + b"-" + SPAN + b"-01"
+
+
+@pytest.mark.parametrize(
+    ("value", "trace"),
+    [
+        pytest.param(PARENT, TRACE, id="good"),
+        pytest.param(PARENT[:-2] + b"00", TRACE, id="not-sampled"),
+        pytest.param(b"01" + PARENT[2:], TRACE, id="later-version"),
+        pytest.param(b"cc" + PARENT[2:] + b"-what-the-future-brings", TRACE, id="later-version-more-fields"),
+        pytest.param(b"01" + PARENT[2:] + b"x", b"", id="later-version-longer-flags"),
+        pytest.param(PARENT + b"-more", b"", id="this-version-has-no-more"),
+        pytest.param(PARENT + b"-", b"", id="trailing-dash"),
+        pytest.param(PARENT + b"x", b"", id="longer"),
+        pytest.param(PARENT[:-1], b"", id="shorter"),
+        pytest.param(PARENT.upper(), b"", id="upper-case"),
+        pytest.param(b"ff" + PARENT[2:], b"", id="version-ff"),
+        pytest.param(b"00-" + b"0" * 32 + b"-" + SPAN + b"-01", b"", id="no-trace"),
+        pytest.param(b"00-" + TRACE + b"-" + b"0" * 16 + b"-01", b"", id="no-span"),
+        pytest.param(b"00-" + TRACE[:-1] + b"g-" + SPAN + b"-01", b"", id="not-hexadecimal"),
+        pytest.param(b"00-" + TRACE[:-1] + b"-" + SPAN + b"-01", b"", id="short-trace"),
+        pytest.param(PARENT.replace(b"-", b"_"), b"", id="other-separators"),
+        pytest.param(b'00-"},{"a":"b', b"", id="json"),
+        pytest.param(b" ", b"", id="blank"),
+        pytest.param(b"", b"", id="empty"),
+        pytest.param(b"\xff" * 55, b"", id="no-text"),
+    ],
+)
+def test_the_trace(value: bytes, trace: bytes) -> None:
+    """Only an id that W3C Trace Context takes for one, and nothing of a header that it does not."""
+    assert head(b"Traceparent: " + value).trace == trace.decode()
+
+
+def test_two_traces() -> None:
+    """Nobody knows which of them it is; the request is none the worse for it."""
+    assert head(b"traceparent: " + PARENT, b"Traceparent: " + PARENT).trace == ""
+    assert head().trace == ""
+
+
 def test_absent_and_empty_origin_differ() -> None:
     """An empty Origin is a foreign one; an absent one says nothing."""
     assert head().origin is None

@@ -85,9 +85,10 @@ def _plugin(options: argparse.Namespace, account: Account) -> Plugin:
 
 def page(heading: str, sentence: str, status: int) -> "web.Response":
     """A page as the gate's own are."""
-    from oidcgate.web.pages import Page, own_headers
+    from oidcgate.web.pages import Frame, Page, Sign, own_headers
 
-    response = Page(heading, sentence).response(status)
+    sign = Sign.DONE if status < 400 else None
+    response = Page(heading, sentence, sign=sign).response(status).dress(Frame())
     own_headers(response, secure=False)
     return response
 

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 from oidcgate import __version__
+from oidcgate.cli.completion import add_completion
 from oidcgate.cli.kubectl import add_kubectl, run_kubectl
+from oidcgate.cli.sessions import add_sessions
 from oidcgate.errors import ConfigError, OidcgateError
 from oidcgate.snippets import PROXIES
 
@@ -33,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     add_snippet(commands)
     add_kubectl(commands)
     add_doctor(commands)
+    add_sessions(commands)
+    add_completion(commands)
 
     imported = commands.add_parser("import", help="write another program's configuration anew as ours")
     imported.add_argument("what", choices=["oauth2-proxy"])
@@ -147,16 +151,31 @@ def run(options: argparse.Namespace) -> int:
             from oidcgate.cli.serve import worker
 
             return worker(options.control, options.listen)
-        case "explain":
-            from oidcgate.cli.explain import explain_
+        case "demo":
+            from oidcgate.cli.demo import demo
 
-            return explain_(options)
+            return demo(options)
         case "doctor":
             from oidcgate.cli.doctor import doctor
 
             return doctor(options)
+        case "sessions":
+            from oidcgate.cli.sessions import sessions
+
+            return sessions(options)
         case "kubeconfig" | "credential":
             return run_kubectl(options)
+        case _:
+            return run_offline(options)
+
+
+def run_offline(options: argparse.Namespace) -> int:
+    """Dispatch what only reads and prints."""
+    match options.command:
+        case "explain":
+            from oidcgate.cli.explain import explain_
+
+            return explain_(options)
         case "snippet":
             from oidcgate.cli.snippet import snippet
 
@@ -165,11 +184,11 @@ def run(options: argparse.Namespace) -> int:
             from oidcgate.cli.import_ import import_
 
             return import_(options)
-        case "secret":
+        case "completion":
+            from oidcgate.cli.completion import completion
+
+            return completion(options.shell, parser())
+        case _:
             from oidcgate.cli.secret import secret
 
             return secret()
-        case _:
-            from oidcgate.cli.demo import demo
-
-            return demo(options)

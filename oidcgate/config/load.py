@@ -18,10 +18,6 @@ from oidcgate.config.model import Config
 from oidcgate.config.rules import check_rules
 from oidcgate.errors import ConfigError, Problem
 
-RESERVED = {
-    "look",
-}
-
 
 def load_config(path: Path, *, files: bool = True) -> Config:
     """
@@ -84,10 +80,7 @@ def parse_config(document: object, *, folder: Path, files: bool = True) -> Confi
     """
     if not isinstance(document, dict):
         raise ConfigError([Problem("", "the file must hold keys such as listen, provider and sites")])
-    problems = list(_reserved(document))
-    config, wrong = _validated(document)
-    named = {problem.path for problem in problems}
-    problems += [problem for problem in wrong if problem.path not in named]
+    config, problems = _validated(document)
     if config is not None:
         config = absolute_paths(config, folder)
         problems += check_rules(config, files=files)
@@ -175,32 +168,10 @@ def _sections(annotation: Any) -> Iterator[Any]:
         yield from _sections(part)
 
 
-def _reserved(document: dict[Any, Any]) -> Iterator[Problem]:
-    """Keys of the contract that this version does not act on: said plainly, not accepted in silence."""
-    for path in sorted(RESERVED):
-        for found in _find(document, path.split("."), ""):
-            yield Problem(found, "this version does not act on this key yet; leave it out")
-
-
-def _find(node: Any, parts: list[str], prefix: str) -> Iterator[str]:
-    if not isinstance(node, dict) or not parts:
-        return
-    name = parts[0].removesuffix("[]")
-    if name not in node:
-        return
-    path = f"{prefix}.{name}" if prefix else name
-    if len(parts) == 1:
-        yield path
-    elif parts[0].endswith("[]"):
-        for index, item in enumerate(node[name] if isinstance(node[name], list) else []):
-            yield from _find(item, parts[1:], f"{path}[{index}]")
-    else:
-        yield from _find(node[name], parts[1:], path)
-
-
 PATH_KEYS = {
     "credential_file",
     "file",
+    "logo_file",
     "cert_file",
     "key_file",
     "ca_file",

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 from oidcgate.config.addresses import (
     Listen,
@@ -36,6 +36,8 @@ GATES_OWN = re.compile(
 )
 HeaderTemplate = Annotated[str, Field(pattern=r"^[ -~]*$"), AfterValidator(lambda text: checked_template(text))]
 Port = Annotated[str, Field(description="host:port or unix:/path")]
+A_PORT = {"type": "string", "description": "host:port or unix:/path"}
+OneOrMore = WithJsonSchema({"anyOf": [A_PORT, {"type": "array", "items": A_PORT, "minItems": 1}]})
 
 
 def canonical_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
@@ -387,10 +389,32 @@ class Audit(Section):
     file: str | None = None
 
 
+class Look(Section):
+    """Whose the gate's own pages are."""
+
+    name: str = Field(default="oidcgate", min_length=1, max_length=40)
+    logo_file: str | None = None
+    colour: str = "#1d5fd1"
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if not name.isprintable() or name != name.strip():
+            raise ValueError("must be one line of text without spaces around it")
+        return name
+
+    @field_validator("colour", mode="before")
+    @classmethod
+    def _colour(cls, colour: object) -> object:
+        if not isinstance(colour, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
+            raise ValueError('must be like "#1d5fd1", in quotes: without them YAML takes what follows # for a comment')
+        return colour.lower()
+
+
 class Config(Section):
     """The whole file."""
 
-    listen: tuple[Port, ...] = Field(default=("127.0.0.1:8080",), min_length=1)
+    listen: Annotated[tuple[Port, ...], OneOrMore] = Field(default=("127.0.0.1:8080",), min_length=1)
     tls: Tls | None = None
     workers: int | Literal["auto"] = 1
     admin: Admin | None = Admin()
@@ -403,6 +427,7 @@ class Config(Section):
     limits: Limits = Limits()
     log: Log = Log()
     audit: Audit = Audit()
+    look: Look = Look()
 
     @field_validator("listen", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from oidcgate.config.addresses import is_loopback, parse_origin
 from oidcgate.config.model import Config, Provider, Session, Site
+from oidcgate.config.picture import UnusablePicture, read_picture
 from oidcgate.config.redis_address import parse_redis_url
 from oidcgate.config.secret import SecretFile, UnusableSecret, read_environment, read_private
 from oidcgate.errors import Problem
@@ -223,6 +224,8 @@ def _files(config: Config) -> Iterator[Problem]:
         yield from _certificate(config.tls.cert_file, config.tls.key_file)
     if config.session.keys_file is not None:
         yield from _keys(config.session.keys_file, "session.keys_file")
+    if config.look.logo_file is not None:
+        yield from _picture(config.look.logo_file, "look.logo_file")
     for index, site in enumerate(config.sites):
         yield from _authority(site.upstream.ca_file, f"sites[{index}].upstream.ca_file")
         yield from _cluster_files(site, f"sites[{index}].kubernetes")
@@ -265,6 +268,13 @@ def _keys(file: str, path: str) -> Iterator[Problem]:
         if not read_private(Path(file)).strip():
             yield Problem(path, f"{file} is empty")
     except UnusableSecret as error:
+        yield Problem(path, str(error))
+
+
+def _picture(file: str, path: str) -> Iterator[Problem]:
+    try:
+        read_picture(file)
+    except UnusablePicture as error:
         yield Problem(path, str(error))
 
 

@@ -139,7 +139,8 @@ class Downstream(RequestHandler):
         self.live: Any = None  # the session whose reply is being written
         self.tunnel: ByteSink | None = None
         self.writer_of_reply: Writer | None = None
-        self.quick_failure: OidcgateError | None = None  # why the quick way failed, for the slow one to answer
+        # Why the quick way failed, for the slow one to answer, and when the request came (seconds since the epoch).
+        self.quick_failure: tuple[OidcgateError, float] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
@@ -309,12 +310,12 @@ class Downstream(RequestHandler):
         else:
             self._next_keepalive_close_time = self.loop.time() + self._keepalive_timeout
 
-    def quick_failed(self, failure: OidcgateError | None) -> None:
+    def quick_failed(self, failure: OidcgateError | None, began: float) -> None:
         """A quick request came to nothing before a byte of its reply: the slow way answers it."""
         message, self._quick_message = self._quick_message, None
         if message is None or self.transport is None:
             return
-        self.quick_failure = failure
+        self.quick_failure = None if failure is None else (failure, began)
         self._messages.appendleft((message, EMPTY_PAYLOAD))
         self._wake()
 

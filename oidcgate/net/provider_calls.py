@@ -82,7 +82,7 @@ class Calls:
             reply = await self._call(url, what, request)
             status = reply.status
         finally:
-            self.on_call(what, time.monotonic() - began, 200 <= status < 400)
+            self.on_call(what, time.monotonic() - began, 200 <= status < 300)
         return reply
 
     async def _call(self, url: str, what: str, request: TokenRequest | None) -> Reply:

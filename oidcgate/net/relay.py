@@ -172,7 +172,8 @@ class Exchange:
         elif upload is not None and upload.stalled_since and now - upload.stalled_since > limits.header_timeout:
             self.fail(UpstreamTimeout(f"it took nothing of the request's body for {limits.header_timeout:g} s"))
         elif self.status and now - self._since > limits.idle_timeout:
-            self.fail(UpstreamTimeout("no byte either way for too long"))
+            kind = Interrupted if self.downstream.writing_paused else UpstreamTimeout  # who was waited for
+            self.fail(kind("no byte either way for too long"))
         elif not self.status and upload is None and now - self._since > limits.header_timeout:
             self.fail(UpstreamTimeout(f"no reply within {limits.header_timeout:g} s"))
 

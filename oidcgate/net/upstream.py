@@ -180,6 +180,7 @@ class Pool:
 
     def __init__(self, address: Address, upstream: Upstream, *, tls: ssl.SSLContext | None) -> None:
         self.address = address
+        self.upstream = upstream
         self.host_line = host_line(address.authority)
         self._tls = tls
         self.name = f"{address.host} {address.port} {address.path}".encode()
@@ -255,12 +256,13 @@ class UpstreamPools:
     alone for a moment.
 
     Attributes:
+        upstream: as it is configured.
         on_change: called when somebody's requests may go elsewhere from now on.
         connects: how many connections were made.
     """
 
     def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
+        self.upstream = upstream
         self._tls = tls_context(upstream) if any(url.startswith("https:") for url in upstream.urls) else None
         self._configured = [parse_address(url) for url in upstream.urls]
         self.pools = [self._pool(address) for address in self._configured]
@@ -269,7 +271,7 @@ class UpstreamPools:
         self.on_change: Callable[[], None] = lambda: None
 
     def _pool(self, address: Address) -> Pool:
-        return Pool(address, self._upstream, tls=self._tls if address.secure else None)
+        return Pool(address, self.upstream, tls=self._tls if address.secure else None)
 
     @property
     def origins(self) -> tuple[str, ...]:
@@ -318,8 +320,8 @@ class UpstreamPools:
                 if pool.down_until <= now:
                     pool.down_until = 0.0
             self.on_change()
-        if self._upstream.resolve_every and now >= self._resolve_at:
-            self._resolve_at = now + self._upstream.resolve_every
+        if self.upstream.resolve_every and now >= self._resolve_at:
+            self._resolve_at = now + self.upstream.resolve_every
             found = [await resolved(each) for each in self._configured]
             if all(found):
                 self._adopt([address for each in found for address in each])

@@ -22,8 +22,8 @@ from oidcgate.web import texts
 from oidcgate.web.cluster import Clusters, permission_of
 from oidcgate.web.facts import Inbound
 from oidcgate.web.live import Live
-from oidcgate.web.misfit import action_row, findings_of, preformatted
-from oidcgate.web.pages import Action, document_response, redirect
+from oidcgate.web.misfit import findings_of
+from oidcgate.web.pages import Action, Page, facts_list, preformatted, redirect
 from oidcgate.web.site import SiteRuntime
 
 NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123 §2.1, as Kubernetes has it
@@ -79,14 +79,12 @@ class AccessPage:
             body = self._without_cluster(live, site)
         else:
             body = await self._with_cluster(inbound, live)
-        return document_response(texts.ACCESS[0], f"<h1>{escape(texts.ACCESS[0])}</h1>{body}{self._actions()}")
-
-    def _actions(self) -> str:
-        return action_row(
+        actions = (
             Action(texts.OPEN, "/"),
             Action(texts.SESSION_PAGE[0], f"{self._prefix}/session", quiet=True),
             Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", quiet=True),
         )
+        return Page(*texts.ACCESS, body=body, actions=actions, wide=True).response()
 
     def _without_cluster(self, live: Live, site: SiteRuntime) -> str:
         text = texts.NO_CLUSTER_KNOWN if site.config.kubernetes is None else texts.NOTHING_SENT
@@ -100,7 +98,9 @@ class AccessPage:
             known = _of_token(live.claims)
         else:
             person, said = who.person, texts.SEEN_BY_CLUSTER
-            known = _facts(("User", person.username), ("Groups", ", ".join(person.groups)), ("UID", person.uid))
+            known = facts_list(
+                [(texts.USER, person.username), (texts.GROUPS, ", ".join(person.groups)), (texts.UID, person.uid)]
+            )
         choice = chosen(inbound.target, person)
         parts = [f"<p>{escape(said)}</p>{known}", findings_of(who.findings)]
         parts.append(await self._needed(live, site, choice.subject))
@@ -131,9 +131,11 @@ class AccessPage:
         return (
             f"<h2>{escape(texts.RIGHTS_IN.format(choice.namespace))}</h2>"
             f'<form class="fields" method="get" action="{escape(self._prefix)}/access">'
-            f'<label>Namespace<input name="namespace" value="{escape(choice.namespace)}" maxlength="63"></label>'
-            f'<label>Role to ask for<select name="role">{roles}</select></label>'
-            f'<label>For whom<select name="subject">{subjects}</select></label>'
+            f"<label>{escape(texts.NAMESPACE)}"
+            f'<input name="namespace" value="{escape(choice.namespace)}" maxlength="63" spellcheck="false" '
+            'autocapitalize="none" autocomplete="off"></label>'
+            f'<label>{escape(texts.ROLE)}<select name="role">{roles}</select></label>'
+            f'<label>{escape(texts.FOR_WHOM)}<select name="subject">{subjects}</select></label>'
             f'<button class="button quiet" type="submit">{escape(texts.SHOW)}</button></form>'
         )
 
@@ -150,14 +152,17 @@ def rights_of(rules: Rules) -> str:
     rows = [_right(rule) for rule in (*rules.resources, *rules.addresses)]
     listed = f'<ul class="list">{"".join(rows)}</ul>' if rows else f"<p>{escape(texts.NO_RIGHTS)}</p>"
     if rules.incomplete or rules.error:
-        listed += f"<p>{escape(texts.RIGHTS_INCOMPLETE.format(rules.error or 'the cluster cannot list all'))}</p>"
+        listed += f"<p>{escape(texts.RIGHTS_INCOMPLETE.format(rules.error or texts.NOT_ALL_LISTED))}</p>"
     return listed
 
 
 def _right(rule: Rule) -> str:
     what = ", ".join(rule.resources or rule.addresses)
     groups = ", ".join(group for group in rule.groups if group)
-    details = [f"of {groups}" if groups else "", f"named {', '.join(rule.names)}" if rule.names else ""]
+    details = [
+        texts.OF_GROUPS.format(groups) if groups else "",
+        texts.NAMED.format(", ".join(rule.names)) if rule.names else "",
+    ]
     return (
         f"<li><div><strong>{escape(', '.join(rule.verbs))}</strong>"
         f"<span>{escape(' '.join([what, *filter(None, details)]))}</span></div></li>"
@@ -178,18 +183,15 @@ def _to_ask_for(choice: Choice) -> str:
 
 
 def _of_token(claims: Claims) -> str:
-    return _facts(
-        ("Subject", claims.subject),
-        ("Email", claims.email or ""),
-        ("Groups", ", ".join(claims.groups)),
-        ("Issuer", claims.issuer),
-        ("Audience", ", ".join(claims.audience)),
+    return facts_list(
+        [
+            (texts.SUBJECT, claims.subject),
+            (texts.EMAIL, claims.email or ""),
+            (texts.GROUPS, ", ".join(claims.groups)),
+            (texts.ISSUER, claims.issuer),
+            (texts.AUDIENCE, ", ".join(claims.audience)),
+        ]
     )
-
-
-def _facts(*facts: tuple[str, str]) -> str:
-    shown = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts if value)
-    return f"<dl>{shown}</dl>"
 
 
 def _options(names: Sequence[str], selected: str) -> str:

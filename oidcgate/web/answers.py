@@ -21,11 +21,12 @@ from oidcgate.errors import (
     UpstreamUnreachable,
 )
 from oidcgate.kube.impersonation import NotImpersonated
+from oidcgate.oidc.claims import Claims
 from oidcgate.policy import Forbidden
 from oidcgate.web import texts
 from oidcgate.web.guard import UpstreamIgnoresBearer
 from oidcgate.web.outgoing import CredentialUnusable
-from oidcgate.web.pages import Action, Page, json_response, own_headers, redirect
+from oidcgate.web.pages import Action, Draft, Frame, Page, json_response, own_headers, redirect
 
 if TYPE_CHECKING:
     from oidcgate.web.facts import Inbound
@@ -49,8 +50,15 @@ DENIALS = {
 OUTAGES = {"store": texts.STORE_DOWN, "provider": texts.PROVIDER_DOWN, "cluster": texts.CLUSTER_DOWN}
 
 
-def finished(inbound: "Inbound", response: web.Response) -> web.Response:
-    """Add what every own answer has; a body that was not read ends the connection."""
+def finished(inbound: "Inbound", response: web.Response, request_id: str = "") -> web.Response:
+    """
+    Add what every own answer has; a body that was not read ends the connection.
+
+    Args:
+        request_id: for the foot of a page that does not have it yet.
+    """
+    if isinstance(response, Draft):
+        response.dress(Frame(inbound.facts.site.look, note(request_id) if request_id else ""))
     own_headers(response, secure=inbound.facts.site.secure)
     if inbound.facts.head.upgrade or (inbound.facts.head.has_body and not inbound.request.content.is_eof()):
         response.force_close()
@@ -58,8 +66,13 @@ def finished(inbound: "Inbound", response: web.Response) -> web.Response:
 
 
 def note(request_id: str) -> str:
-    """The line at the foot of an error page."""
-    return f"Request {request_id}"
+    """The line at the foot of a page, by which its request is found in the log."""
+    return texts.REQUEST.format(request_id)
+
+
+def known_of(claims: Claims) -> list[tuple[str, str]]:
+    """What a page tells people of themselves; an empty value is not shown."""
+    return [(texts.SIGNED_IN_AS, claims.email or claims.subject), (texts.GROUPS, ", ".join(claims.groups))]
 
 
 def to_login(inbound: "Inbound", prefix: str) -> web.Response:
@@ -95,10 +108,7 @@ def forbidden(inbound: "Inbound", decision: Forbidden, prefix: str, request_id: 
     heading, sentence = DENIALS.get(decision.reason, (texts.DENIED[0], decision.reason))
     if not inbound.navigates or inbound.live is None:
         return finished(inbound, json_response(403, {"error": "forbidden", "message": sentence, "request": request_id}))
-    live = inbound.live
-    who = [("Signed in as", live.claims.email or live.claims.subject)]
-    if live.claims.groups:
-        who.append(("Groups", ", ".join(live.claims.groups)))
+    who = known_of(inbound.live.claims)
     actions = [Action(texts.SOMEBODY_ELSE, f"{prefix}/sign_out", quiet=decision.reason == RULE)]
     if decision.reason == RULE:
         actions.insert(0, Action(texts.OPEN, "/"))
@@ -106,8 +116,7 @@ def forbidden(inbound: "Inbound", decision: Forbidden, prefix: str, request_id: 
         actions = [Action(texts.OPEN, "/")]
     else:
         actions.append(Action(texts.WHY, f"{prefix}/access", quiet=True))
-    page = Page(heading, sentence, actions=actions, facts=who, note=note(request_id))
-    return finished(inbound, page.response(403))
+    return finished(inbound, Page(heading, sentence, actions=actions, facts=who).response(403), request_id)
 
 
 def elsewhere(inbound: "Inbound", prefix: str, request_id: str) -> web.Response:
@@ -116,25 +125,25 @@ def elsewhere(inbound: "Inbound", prefix: str, request_id: str) -> web.Response:
     if inbound.path == "/" and inbound.navigates:
         return finished(inbound, redirect(f"{inbound.facts.site.origin}{prefix}/"))
     if inbound.navigates:
-        actions = [Action(texts.HOME[0], f"{prefix}/", quiet=True)]
-        return finished(inbound, Page(heading, sentence, actions=actions, note=note(request_id)).response(421))
+        actions = [Action(texts.MY_SIGN_IN, f"{prefix}/", quiet=True)]
+        return finished(inbound, Page(heading, sentence, actions=actions).response(421), request_id)
     return finished(inbound, json_response(421, {"error": "misdirected", "message": sentence, "request": request_id}))
 
 
 def refusal(inbound: "Inbound", error: RequestError, request_id: str) -> web.Response:
     """A client's mistake."""
     if inbound.navigates:
-        response = Page(texts.BAD_REQUEST[0], error.public, note=note(request_id)).response(error.status)
+        response: web.Response = Page(texts.BAD_REQUEST[0], error.public).response(error.status)
     else:
         response = json_response(error.status, {"error": "bad_request", "message": error.public, "request": request_id})
     if error.status == 426:
         response.headers["Sec-WebSocket-Version"] = "13"
-    return finished(inbound, response)
+    return finished(inbound, response, request_id)
 
 
 def plain_refusal(error: RequestError, request_id: str) -> web.Response:
     """A request that has no usable facts: a short text, and the end of the connection."""
-    response = web.Response(status=error.status, text=f"{error.public}\nRequest {request_id}\n")
+    response = web.Response(status=error.status, text=f"{error.public}\n{note(request_id)}\n")
     own_headers(response, secure=False)
     response.force_close()
     return response
@@ -161,13 +170,13 @@ def outage(
     if isinstance(error, AudienceRefused):
         sentence = error.public
     if inbound.facts.opens_page and not inbound.is_api:
-        response = Page(heading, sentence, note=note(request_id), refresh=RETRY_AFTER).response(status)
+        response: web.Response = Page(heading, sentence, refresh=RETRY_AFTER).response(status)
     else:
         response = json_response(
             shown_to_scripts, {"error": f"{what}_unavailable", "message": error.public, "request": request_id}
         )
     response.headers["Retry-After"] = str(RETRY_AFTER)
-    return finished(inbound, response)
+    return finished(inbound, response, request_id)
 
 
 def upstream_failure(inbound: "Inbound", error: UpstreamError, request_id: str) -> web.Response:
@@ -179,7 +188,7 @@ def upstream_failure(inbound: "Inbound", error: UpstreamError, request_id: str) 
         name, heading, sentence = (
             "upstream_ignores_identity",
             texts.UPSTREAM_BROKEN[0],
-            f"{error.public} Reason: {error}.",
+            texts.WITH_REASON.format(error.public, error),
         )
     elif isinstance(error, NotImpersonated | CredentialUnusable):
         name, heading, sentence = "not_impersonated", texts.NOT_IN_THIS_NAME, error.public
@@ -191,8 +200,7 @@ def upstream_failure(inbound: "Inbound", error: UpstreamError, request_id: str) 
         name, (heading, sentence) = "upstream_broken", texts.UPSTREAM_BROKEN
     if inbound.navigates:
         actions = [Action(texts.TRY_AGAIN, inbound.target if inbound.target.startswith("/") else "/")]
-        page = Page(heading, sentence, actions=actions, note=note(request_id))
-        return finished(inbound, page.response(error.status))
+        return finished(inbound, Page(heading, sentence, actions=actions).response(error.status), request_id)
     return finished(
         inbound, json_response(error.status, {"error": name, "message": error.public, "request": request_id})
     )

@@ -10,8 +10,8 @@
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(`:host{all:initial!important;position:fixed!important;inset:auto 10px 10px auto!important;z-index:2147483647!important;pointer-events:none!important}
 @media print{:host{display:none!important}}
-aside{--a:#1d5fd1;--o:#fff;color-scheme:light dark;font:14px/1.45 system-ui,sans-serif;color:CanvasText;display:flex;flex-direction:column;align-items:end;gap:8px;max-width:min(22rem,100vw - 20px)}
-@media (prefers-color-scheme:dark){aside{--a:#8ab4ff;--o:#0b1626}}
+aside{--a:LIGHT;--o:ON_LIGHT;color-scheme:light dark;font:14px/1.45 system-ui,sans-serif;color:CanvasText;display:flex;flex-direction:column;align-items:end;gap:8px;max-width:min(22rem,100vw - 20px)}
+@media (prefers-color-scheme:dark){aside{--a:DARK;--o:ON_DARK}}
 [hidden]{display:none!important}
 section{background:Canvas;border:1px solid GrayText;border-radius:12px;padding:12px;box-shadow:0 4px 20px #0005;overflow-wrap:anywhere}
 section,button{pointer-events:auto}

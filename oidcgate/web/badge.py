@@ -9,22 +9,43 @@ Edge: aiohttp responses. Rules of this file:
 import hashlib
 import re
 import time
+from functools import lru_cache
 from importlib.resources import files
+from typing import NamedTuple
 
 from aiohttp import web
 
 from oidcgate.oidc.idtoken import Claims
 from oidcgate.policy import Crossing
 from oidcgate.web import answers, texts
+from oidcgate.web.colour import readable, text_on
 from oidcgate.web.facts import Inbound
 from oidcgate.web.pages import json_response
 
 SOURCE = (files("oidcgate.web") / "badge.js").read_text(encoding="utf-8")
 # As it is sent: without indentation, and lines that are comments.
-SCRIPT = "\n".join(line.strip() for line in SOURCE.splitlines() if not line.strip().startswith("//")).encode()
-TAG = f'"{hashlib.sha256(SCRIPT).hexdigest()[:32]}"'
+LINES = "\n".join(line.strip() for line in SOURCE.splitlines() if not line.strip().startswith("//"))
+CANVAS = {"LIGHT": "#ffffff", "DARK": "#121212"}  # what browsers make of the system colour that the badge stands on
 FRESH = 300  # seconds for which browsers do not ask for the script again
 WORD = re.compile(r"[^\W_]+")
+
+
+class Script(NamedTuple):
+    """The script as it is sent, and its entity tag."""
+
+    body: bytes
+    tag: str
+
+
+@lru_cache(maxsize=8)
+def script_in(colour: str) -> Script:
+    """The script in a colour, which is made readable on the badge's ground."""
+    text = LINES
+    for scheme, ground in CANVAS.items():
+        accent = readable(colour, (ground,))
+        text = text.replace(f"--a:{scheme};--o:ON_{scheme}", f"--a:{accent};--o:{text_on(accent)}")
+    body = text.encode()
+    return Script(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 class BadgePages:
@@ -40,15 +61,16 @@ class BadgePages:
 
     async def script(self, inbound: Inbound) -> web.Response:
         """The script, the same for everybody."""
+        script = script_in(inbound.facts.site.look.colour)
         if not self._is_on(inbound):
             return json_response(404, {"error": "not_found", "message": texts.NOT_FOUND[1]})
         known = inbound.request.headers.get("If-None-Match", "")
-        if TAG in (part.strip().removeprefix("W/") for part in known.split(",")):
+        if script.tag in (part.strip().removeprefix("W/") for part in known.split(",")):
             response = web.Response(status=304)
         else:
-            response = web.Response(body=SCRIPT, content_type="text/javascript", charset="utf-8")
+            response = web.Response(body=script.body, content_type="text/javascript", charset="utf-8")
         response.headers["Cache-Control"] = f"max-age={FRESH}"
-        response.headers["ETag"] = TAG
+        response.headers["ETag"] = script.tag
         return response
 
     async def state(self, inbound: Inbound) -> web.Response:

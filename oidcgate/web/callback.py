@@ -70,7 +70,11 @@ class CallbackPages:
         attempt = self._attempts.find(root, cookies, params.state)
         if attempt is None or attempt.provider != provider_id:
             return self._stray(inbound, request_id)
-        response = await self._complete(inbound, root, attempt, params, request_id)
+        try:
+            response = await self._complete(inbound, root, attempt, params, request_id)
+        except (ProviderError, StoreUnavailable):
+            self._metrics.login(root, "callback", "unavailable")
+            raise
         self._attempts.expire(root, attempt, response)
         return response
 
@@ -187,9 +191,9 @@ class CallbackPages:
             only=alone(attempt.only) or "",
         )
         self._audit.login(inbound, live)
-        self._metrics.login(root, "callback", "ok")
         await self._keep(inbound, live)
         response = await self._to_goal(inbound, attempt, live, request_id)
+        self._metrics.login(root, "callback", "ok")
         self._attempts.finish(root, inbound.facts.head.cookie, response)
         return response
 
@@ -223,6 +227,13 @@ class CallbackPages:
 
     async def ticket(self, inbound: Inbound, request_id: str) -> web.Response:
         """Take a login over: the ticket must be for this host and for this browser."""
+        try:
+            return await self._take_over(inbound, request_id)
+        except (ProviderError, StoreUnavailable):
+            self._metrics.login(inbound.facts.site, "ticket", "unavailable")
+            raise
+
+    async def _take_over(self, inbound: Inbound, request_id: str) -> web.Response:
         site, cookies = inbound.facts.site, inbound.facts.head.cookie
         ticket = await self._handoffs.redeem(single(inbound.target, "t") or "")
         attempt = None if ticket is None else self._attempts.find_bound(site, cookies, ticket.bind)

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import json
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,12 +26,16 @@ class Channel:
 
     Args:
         on_message: called with everything that is no answer; what it returns answers a question.
+
+    Attributes:
+        heard: when the other side last said anything, be it an answer too late (of the monotonic clock).
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_message: OnMessage) -> None:
         self._reader = reader
         self._writer = writer
         self._on_message = on_message
+        self.heard = time.monotonic()
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,6 +82,7 @@ class Channel:
         self._writer.close()
 
     def _received(self, message: Message) -> None:
+        self.heard = time.monotonic()
         if "answers" in message:
             answer = self._waiting.get(message["answers"])
             if answer is not None and not answer.done():

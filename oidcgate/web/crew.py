@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from oidcgate import __version__
 from oidcgate.errors import StoreUnavailable
 from oidcgate.web.control import Channel, Message
-from oidcgate.web.processes import usage
+from oidcgate.web.processes import Usage
 from oidcgate.web.snapshot import Family, Sum, snapshot
 
 SILENT = 30.0  # seconds without an answer after which a worker counts as stuck
@@ -25,16 +25,22 @@ LAST_WORDS = 1.0  # seconds for what a worker said before it ended
 
 
 class Told:
-    """What a worker has told of what it counts, at its end at the latest."""
+    """What a worker has told of what it counts, at its end at the latest; nothing told before replaces that."""
 
     def __init__(self) -> None:
         self.families: list[Family] = []
+        self.is_final = False
 
     async def __call__(self, message: Message) -> Message | None:
         """As ``control.OnMessage``."""
         if message.get("say") == "farewell":
-            self.families = message["metrics"]
+            self.families, self.is_final = message["metrics"], True
         return None
+
+    def answered(self, families: list[Family]) -> None:
+        """What it told when it was asked."""
+        if not self.is_final:
+            self.families = families
 
 
 @dataclass(slots=True)
@@ -43,7 +49,7 @@ class Child:
     A worker process as the master sees it.
 
     Attributes:
-        started, answered: of the monotonic clock.
+        started: of the monotonic clock.
         pause: seconds before its successor starts, when it dies at once.
     """
 
@@ -53,20 +59,16 @@ class Child:
     listening: asyncio.Task[None]
     told: Told = field(default_factory=Told)
     started: float = field(default_factory=time.monotonic)
-    answered: float = field(default_factory=time.monotonic)
     wanted: bool = True
     pause: float = 0.0
 
     async def ask(self, say: str, **message: Any) -> Message | None:
         """As ``Channel.ask``."""
-        answer = await self.channel.ask(say, **message)
-        if answer is not None:
-            self.answered = time.monotonic()
-        return answer
+        return await self.channel.ask(say, **message)
 
     def silent_for(self) -> float:
-        """Seconds since it last answered."""
-        return time.monotonic() - self.answered
+        """Seconds since it last said anything; one that answers too late is slow, not stuck."""
+        return time.monotonic() - self.channel.heard
 
 
 class Crew:
@@ -86,6 +88,7 @@ class Crew:
         self.exits = 0
         self.reloads = {"ok": 0, "failed": 0}
         self._past = Sum()
+        self._usage = Usage()
         self._began = time.time()
 
     def replace(self, children: list[Child]) -> list[Child]:
@@ -151,7 +154,7 @@ class Crew:
     async def _hear(child: Child) -> None:
         answer = await child.ask("metrics")
         if answer is not None and "metrics" in answer:
-            child.told.families = answer["metrics"]
+            child.told.answered(answer["metrics"])
 
     def _own(self) -> Iterator[Metric]:
         """The master's own."""
@@ -165,4 +168,4 @@ class Crew:
         build.add_metric([__version__], 1)
         yield build
         yield GaugeMetricFamily("oidcgate_start_time_seconds", "When the gate was started.", value=self._began)
-        yield from usage([os.getpid(), *(child.process.pid for child in (*self.current, *self.leaving))])
+        yield from self._usage([os.getpid(), *(child.process.pid for child in (*self.current, *self.leaving))])

@@ -29,6 +29,7 @@ from oidcgate.web.identity import WARN_TOKEN, identity_lines
 from oidcgate.web.live import Live
 from oidcgate.web.pages import json_response, own_headers
 from oidcgate.web.site import SiteTable
+from oidcgate.web.tally import ALLOWED, LOGIN
 
 if TYPE_CHECKING:
     from oidcgate.web.gate import Gate
@@ -86,6 +87,7 @@ class ForwardAuth:
         """The verdict on one question; logged as the request that it is about."""
         found = dialect_of(request.raw_path.partition("?")[0], self._prefix)
         if found is None:
+            self._gate.log_refusal(request, 404, sequence, began)
             return self._bare(json_response(404, {"error": "not_found", "message": texts.NO_DIALECT}))
         dialect, begin = found
         try:
@@ -97,7 +99,8 @@ class ForwardAuth:
             self._gate.log_refusal(request, 403, sequence, began)
             return self._bare(json_response(403, {"error": "forbidden", "message": error.public}))
         response = await self._verdict(dialect, inbound)
-        self._gate.logged(inbound, response.status, 0)
+        outcome = {dialect.allow: ALLOWED, 302: LOGIN}.get(response.status, "")
+        self._gate.logged(inbound, response.status, 0, outcome=outcome)
         return response
 
     def _inbound(
@@ -254,7 +257,7 @@ class ForwardAuth:
             status = 403
         if status == 403:
             self._gate.audit.denied(inbound, Forbidden(answers.NOT_ADMITTED), downstream.address)
-        self._gate.logged(inbound, status or dialect.allow, 0)
+        self._gate.logged(inbound, status or dialect.allow, 0, outcome="" if status else ALLOWED)
         if status == 0:
             return self._bare(web.Response(status=dialect.allow))
         response = json_response(status, {"error": "unauthorized" if status == 401 else "forbidden"})

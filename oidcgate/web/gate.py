@@ -7,6 +7,7 @@ Edge: aiohttp's low-level handler. ``inbound`` facts -> ``session`` -> ``policy`
 - The bearer goes in last, and a token past its time goes nowhere.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -55,11 +56,13 @@ from oidcgate.web.followed import Followed
 from oidcgate.web.forward_auth import ForwardAuth
 from oidcgate.web.guard import Guard
 from oidcgate.web.live import Live
-from oidcgate.web.logs import AccessLog, RequestNumbers
+from oidcgate.web.logs import NOT_ASKED, AccessLog, RequestNumbers
+from oidcgate.web.metrics import Metrics
 from oidcgate.web.misfit import misfit
 from oidcgate.web.programs import Programs
 from oidcgate.web.sessions import Sessions
 from oidcgate.web.site import SiteRuntime
+from oidcgate.web.tally import ABORTED, GONE, LOGIN
 from oidcgate.web.visits import Visits
 
 
@@ -93,6 +96,7 @@ class Gate:
         self.visits: Visits | None = None
         self.programs: Programs | None = None
         self.audit = Audit()
+        self.metrics = Metrics()
         self.followed = Followed(self.audit, address=facts.client_address)
         self.clusters: Clusters | None = None  # where a site names its API server
         self._question = f"{prefix}/auth"
@@ -116,12 +120,29 @@ class Gate:
         except RequestError as error:
             return self._refuse_early(request, error, sequence, began)
         inbound = Inbound(request, downstream, facts, request.method, target, path, sequence, began)
-        answer = await self._answer(inbound)
+        try:
+            answer = await self._answer(inbound)
+        except Exception:  # our own mistake: the connection answers 500, and tells of it
+            self.logged(inbound, 500, 0)
+            raise
+        except asyncio.CancelledError:
+            self._cut(inbound)
+            raise
         if isinstance(answer, Exchange):
-            self.logged(inbound, answer.status, answer.sent)
+            outcome = ABORTED if answer.failure is not None else ""
+            self.logged(inbound, answer.status, answer.sent, waited=answer.waited, outcome=outcome)
             return KEPT if answer.keep_alive else CLOSED
-        self.logged(inbound, answer.status, len(answer.body) if isinstance(answer.body, bytes) else 0)
+        count = len(answer.body) if isinstance(answer.body, bytes) else 0
+        self.logged(inbound, answer.status, count, outcome=inbound.outcome)
         return answer
+
+    def _cut(self, inbound: Inbound) -> None:
+        """The gate ends before the reply does."""
+        exchange = inbound.downstream.writer_of_reply
+        status, sent, waited = 0, 0, NOT_ASKED
+        if isinstance(exchange, Exchange):
+            status, sent, waited = exchange.status, exchange.sent, exchange.waited
+        self.logged(inbound, status or GONE, sent, waited=waited, outcome=ABORTED)
 
     def _refuse_early(self, request: web.BaseRequest, error: RequestError, sequence: int, began: float) -> web.Response:
         """Refuse what has no usable facts: a short text, and the end of the connection."""
@@ -135,15 +156,17 @@ class Gate:
         """A line for what has no usable facts."""
         address = getattr(request.protocol, "address", "")
         method = request.method if request.method.isalpha() else "-"
-        self._log.add((began, None, '""', method, "", status, 0, time.time() - began, address, sequence))
+        seconds = time.time() - began
+        self._log.add((began, None, '""', method, "", status, 0, seconds, address, sequence, NOT_ASKED, "", ""))
 
     # Second stop: the session; then where to.
 
     async def _answer(self, inbound: Inbound) -> "web.Response | Exchange":
         try:
             inbound.live = await self.session(inbound)
-            failure, inbound.downstream.quick_failure = inbound.downstream.quick_failure, None
-            if failure is not None:
+            failed, inbound.downstream.quick_failure = inbound.downstream.quick_failure, None
+            if failed is not None:
+                failure, inbound.began = failed
                 raise failure
             if self.is_own(inbound.path):
                 assert self.own_pages is not None
@@ -158,6 +181,7 @@ class Gate:
                 case Allow():
                     return await self._allowed(inbound)
                 case Login():
+                    inbound.outcome = LOGIN
                     return answers.to_login(inbound, self._prefix)
                 case Unauthorized():
                     return answers.unauthorized(inbound)
@@ -381,10 +405,13 @@ class Gate:
 
     def _ended(self, inbound: Inbound, exchange: Exchange) -> "web.Response | Exchange":
         """The exchange, unless it failed before a byte of its reply was written: then an answer of our own."""
-        if exchange.failure is None or exchange.status:
+        if exchange.failure is None:
+            return exchange
+        if exchange.status:
+            self.metrics.upstream_failed(inbound.facts.site, exchange.failure)
             return exchange
         if inbound.downstream.transport is None:
-            exchange.status = 499  # nginx's word for a client that went away
+            exchange.status = GONE
             return exchange
         return self._failed(inbound, exchange.failure)
 
@@ -406,13 +433,17 @@ class Gate:
         if isinstance(error, SessionError):
             return answers.unauthorized(inbound)
         if isinstance(error, UpstreamError):
+            self.metrics.upstream_failed(inbound.facts.site, error)
             return answers.upstream_failure(inbound, error, request_id)
         raise error
 
-    def logged(self, inbound: Inbound, status: int, count: int) -> None:
-        """A line in the access log."""
+    def logged(
+        self, inbound: Inbound, status: int, count: int, *, waited: float = NOT_ASKED, outcome: str = ""
+    ) -> None:
+        """A row for the access log and the metrics."""
         user = inbound.live.user if inbound.live is not None else '""'
         seconds = time.time() - inbound.began
         address = inbound.downstream.address
-        site, method, target = inbound.facts.site, inbound.method, inbound.target
-        self._log.add((inbound.began, site, user, method, target, status, count, seconds, address, inbound.sequence))
+        facts, method, target = inbound.facts, inbound.method, inbound.target
+        row = (inbound.began, facts.site, user, method, target, status, count, seconds, address, inbound.sequence)
+        self._log.add((*row, waited, outcome, facts.head.trace))

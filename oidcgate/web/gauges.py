@@ -80,7 +80,7 @@ class Gauges(Collector):
             yield gauge("next_token_expiry_seconds", "Until the first ID token in use runs out.", min(ends) - now)
 
     def _upstreams(self, connections: Sequence[Downstream]) -> Iterable[Metric]:
-        labels = {id(pool): site.label for site in self._seen.sites for each in site.every_pools for pool in each.pools}
+        labels = {id(each.upstream): site.label for site in self._seen.sites for each in site.every_pools}
         connects, idle = Counter[str](), Counter[str]()
         for site in self._seen.sites:
             for each in site.every_pools:
@@ -123,4 +123,4 @@ def label_of(connection: Downstream, labels: dict[int, str]) -> str | None:
     writer = connection.writer_of_reply
     if not isinstance(writer, Exchange | Tunnel) or writer.connection is None:
         return None
-    return labels.get(id(writer.connection.pool))
+    return labels.get(id(writer.connection.pool.upstream))  # the pool itself may have left with its replica

@@ -19,8 +19,7 @@ from oidcgate.errors import ConfigError, Problem
 from oidcgate.kubectl.kubeconfig import INSTALL, make_setup, render
 from oidcgate.web import texts
 from oidcgate.web.facts import Inbound
-from oidcgate.web.misfit import action_row, preformatted
-from oidcgate.web.pages import Action, document_response, redirect
+from oidcgate.web.pages import Action, Page, preformatted, redirect
 
 FILE = "~/.kube/oidcgate-{}.yaml"
 
@@ -50,11 +49,8 @@ class KubectlPage:
         return self._page(_steps(site.authority, render(setup, ca=ca, issuer_ca=issuer_ca)))
 
     def _page(self, body: str) -> web.Response:
-        heading, sentence = texts.KUBECTL
-        actions = action_row(
-            Action(texts.OPEN, "/"), Action(texts.SESSION_PAGE[0], f"{self._prefix}/session", quiet=True)
-        )
-        return document_response(heading, f"<h1>{escape(heading)}</h1><p>{escape(sentence)}</p>{body}{actions}")
+        actions = (Action(texts.OPEN, "/"), Action(texts.SESSION_PAGE[0], f"{self._prefix}/session", quiet=True))
+        return Page(*texts.KUBECTL, actions=actions, body=body, wide=True).response()
 
 
 def _read(file: str | None) -> bytes | None:

@@ -16,11 +16,11 @@ from aiohttp import web
 from oidcgate.errors import OidcgateError
 from oidcgate.policy import admits
 from oidcgate.returnto import safe_path
-from oidcgate.web import texts
+from oidcgate.web import answers, texts
 from oidcgate.web.facts import Inbound
 from oidcgate.web.live import Live
 from oidcgate.web.login import single
-from oidcgate.web.pages import Action, document_response
+from oidcgate.web.pages import Action, Page
 from oidcgate.web.sessionpage import span
 from oidcgate.web.site import SiteRuntime, SiteTable
 from oidcgate.web.visits import Visits
@@ -87,7 +87,13 @@ class Landing:
         path = safe_path(single(inbound.target, "rd") or "/") or "/"
         states = await asyncio.gather(*(self._health.of(site) for site in sites))
         rows = [self._row(site, state, used, path) for site, state in zip(sites, states, strict=True)]
-        return document_response(texts.LANDING[0], self._body(live, rows))
+        listed = f'<ul class="list">{"".join(rows)}</ul>' if rows else f"<p>{escape(texts.NO_CLUSTER)}</p>"
+        actions = (
+            Action(texts.SESSION_PAGE[0], f"{self._prefix}/session", quiet=True),
+            Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", quiet=True),
+        )
+        facts = answers.known_of(live.claims)[:1]
+        return Page(*texts.LANDING, facts=facts, body=listed, actions=actions, wide=True).response()
 
     def sites_for(self, live: Live, used: Mapping[str, float]) -> list[SiteRuntime]:
         """The sites that a person may open, the last used first."""
@@ -110,21 +116,11 @@ class Landing:
         last = texts.NEVER_USED if at is None else texts.LAST_USED.format(span(self._clock() - at))
         health = {True: texts.ANSWERS, False: texts.SILENT, None: ""}[state]
         details = " · ".join(part for part in (health, last) if part)
-        link = Action(texts.OPEN_CLUSTER, site.origin + path, quiet=state is False)
+        link = Action(texts.OPEN_CLUSTER, site.origin + path, quiet=state is False, about=site.authority)
+        kind = {True: ' class="good"', False: ' class="bad"', None: ""}[state]
         return (
-            f"<li><div><strong>{escape(site.authority)}</strong><span>{escape(details)}</span></div>{link.html()}</li>"
-        )
-
-    def _body(self, live: Live, rows: list[str]) -> str:
-        who = escape(live.claims.email or live.claims.subject)
-        actions = [
-            Action(texts.SESSION_PAGE[0], f"{self._prefix}/session", quiet=True),
-            Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", quiet=True),
-        ]
-        listed = f'<ul class="list">{"".join(rows)}</ul>' if rows else f"<p>{escape(texts.NO_CLUSTER)}</p>"
-        return (
-            f"<h1>{escape(texts.LANDING[0])}</h1><p>{escape(texts.LANDING[1])} {who}</p>{listed}"
-            f'<div class="actions">{"".join(action.html() for action in actions)}</div>'
+            f"<li{kind}><div><strong>{escape(site.authority)}</strong><span>{escape(details)}</span></div>"
+            f"{link.html()}</li>"
         )
 
 

@@ -13,23 +13,21 @@ from oidcgate.kube.diagnosis import Finding
 from oidcgate.kube.who import Who
 from oidcgate.web import answers, texts
 from oidcgate.web.facts import Inbound
-from oidcgate.web.pages import Action, document_response
+from oidcgate.web.pages import Action, Page, Sign, preformatted
 
 
 def misfit(inbound: Inbound, who: Who, prefix: str, request_id: str) -> web.Response:
     """403: why the API server does not take somebody, and which setting to change."""
     heading, sentence = texts.MISFIT
     unsure = "" if all(finding.certain for finding in who.findings) else f"<p>{escape(texts.MISFIT_UNSURE)}</p>"
-    actions = action_row(
+    actions = (
         Action(texts.TRY_AGAIN, inbound.target if inbound.target.startswith("/") else "/"),
         Action(texts.ACCESS[0], f"{prefix}/access", quiet=True),
         Action(texts.SOMEBODY_ELSE, f"{prefix}/sign_out", quiet=True),
     )
-    body = (
-        f"<h1>{escape(heading)}</h1><p>{escape(sentence)}</p>{unsure}{findings_of(who.findings)}{actions}"
-        f"<small>{escape(answers.note(request_id))}</small>"
-    )
-    return answers.finished(inbound, document_response(heading, body, 403))
+    body = unsure + findings_of(who.findings)
+    page = Page(heading, sentence, actions=actions, body=body, sign=Sign.TROUBLE, wide=True)
+    return answers.finished(inbound, page.response(403), request_id)
 
 
 def findings_of(findings: Sequence[Finding]) -> str:
@@ -48,12 +46,3 @@ def _finding(finding: Finding) -> str:
             f"<p>{escape(texts.SETTING_FLAG)}</p>{preformatted(finding.flags, f'{part}: {texts.SETTING_FLAG}')}"
         )
     return "".join(parts)
-
-
-def preformatted(text: str, label: str) -> str:
-    """A text to copy; whoever has no mouse can scroll it."""
-    return f'<pre tabindex="0" role="region" aria-label="{escape(label)}">{escape(text)}</pre>'
-
-
-def action_row(*actions: Action) -> str:
-    return f'<div class="actions">{"".join(action.html() for action in actions)}</div>'

@@ -7,7 +7,7 @@ Edge: aiohttp responses through aiohttp-session's middleware. Unknown paths and 
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import parse_qsl, quote
 
 from aiohttp import web
@@ -28,8 +28,9 @@ from oidcgate.web.facts import FactsTable, Inbound
 from oidcgate.web.kubectlpage import KubectlPage
 from oidcgate.web.landing import Landing
 from oidcgate.web.login import LoginPages, LoginParts, redirect_wanted, shown, single
+from oidcgate.web.logo import show_logo
 from oidcgate.web.logs import AccessLog
-from oidcgate.web.pages import Action, Page, json_response, redirect
+from oidcgate.web.pages import Action, Page, Sign, json_response, redirect
 from oidcgate.web.providers import Providers
 from oidcgate.web.sessionpage import SessionPage
 from oidcgate.web.storage import INBOUND_KEY, GateStorage
@@ -89,6 +90,7 @@ class OwnPages:
             "backchannel-logout": {"POST": backchannel},
             "badge": {"GET": badge.state},
             "badge.js": {"GET": badge.script},
+            "logo": {"GET": show_logo},
         }
 
     async def __call__(self, inbound: Inbound) -> web.Response:
@@ -100,9 +102,7 @@ class OwnPages:
             return self._no_such_page(inbound)
         handler = methods.get(method)
         if handler is None:
-            response = json_response(405, {"error": "method_not_allowed", "message": "Not a method of this path."})
-            response.headers["Allow"] = ", ".join(methods)
-            return answers.finished(inbound, response)
+            return self._no_such_method(inbound, methods)
         inbound.request[INBOUND_KEY] = inbound
         inbound.client = self._facts.client_address(inbound)
         answer = await self._with_session(inbound.request, lambda _request: handler(inbound))  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ class OwnPages:
         return self._finished(inbound, answer)
 
     def _finished(self, inbound: Inbound, response: web.Response) -> web.Response:
-        finished = answers.finished(inbound, response)
+        finished = answers.finished(inbound, response, self._id(inbound))
         if b"<form" in (response.body if isinstance(response.body, bytes) else b""):
             # With no-referrer a browser sends `Origin: null` along with a form, which proves nothing.
             finished.headers["Referrer-Policy"] = "same-origin"
@@ -121,9 +121,23 @@ class OwnPages:
 
     def _no_such_page(self, inbound: Inbound) -> web.Response:
         if inbound.facts.opens_page:
-            page = Page(*texts.NOT_FOUND, actions=[Action(texts.OPEN, "/")], note=answers.note(self._id(inbound)))
-            return answers.finished(inbound, page.response(404))
+            return self._finished(inbound, Page(*texts.NOT_FOUND, actions=[Action(texts.OPEN, "/")]).response(404))
         return answers.finished(inbound, json_response(404, {"error": "not_found", "message": texts.NOT_FOUND[1]}))
+
+    def _no_such_method(self, inbound: Inbound, methods: Iterable[str]) -> web.Response:
+        if inbound.facts.opens_page:
+            response: web.Response = Page(*texts.NO_METHOD, actions=[Action(texts.OPEN, "/")]).response(405)
+        else:
+            response = json_response(405, {"error": "method_not_allowed", "message": texts.NO_METHOD[1]})
+        response.headers["Allow"] = ", ".join(methods)
+        return self._finished(inbound, response)
+
+    @staticmethod
+    def _foreign(inbound: Inbound) -> web.Response:
+        """403: another site's page sent the form, or asks."""
+        if inbound.facts.opens_page:
+            return Page(*texts.FOREIGN, actions=[Action(texts.OPEN, "/")]).response(403)
+        return json_response(403, {"error": "forbidden", "message": texts.FOREIGN[0]})
 
     async def _start(self, inbound: Inbound) -> web.Response:
         return await self._login.start(inbound, self._id(inbound))
@@ -148,17 +162,14 @@ class OwnPages:
             return redirect(f"{site.origin}{self._prefix}/start?rd={quote(inbound.target, safe='')}")
         if self._landing.is_central and site is self._destinations.table.login:
             return await self._landing.show(inbound, inbound.live)
-        claims = inbound.live.claims
-        facts = [("Signed in as", claims.email or claims.subject)]
-        if claims.groups:
-            facts.append(("Groups", ", ".join(claims.groups)))
-        actions = [Action(f"Open {site.authority}", "/")]
+        actions = [Action(texts.OPEN_SITE.format(site.authority), "/")]
         if self._landing.is_central:
             actions.append(
                 Action(texts.ALL_CLUSTERS, f"{self._destinations.table.login.origin}{self._prefix}/", quiet=True)
             )
         actions.append(Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", quiet=True))
-        return Page(*texts.HOME, actions=actions, facts=facts).response()
+        facts = answers.known_of(inbound.live.claims)
+        return Page(*texts.HOME, actions=actions, facts=facts, sign=Sign.PERSON).response()
 
     async def _userinfo(self, inbound: Inbound) -> web.Response:
         if inbound.live is None:
@@ -194,8 +205,8 @@ class OwnPages:
             Action(texts.SIGN_OUT, f"{self._prefix}/sign_out", fields=fields),
             Action(texts.STAY, "/", quiet=True),
         ]
-        who = [("Signed in as", live.claims.email or live.claims.subject)]
-        return Page(*texts.SIGN_OUT_PAGE, actions=actions, facts=who).response(
+        who = answers.known_of(live.claims)[:1]
+        return Page(*texts.SIGN_OUT_PAGE, actions=actions, facts=who, sign=Sign.ASK).response(
             form_origins=await self._end_session_origins(inbound)
         )
 
@@ -209,7 +220,7 @@ class OwnPages:
     async def _sign_out(self, inbound: Inbound) -> web.Response:
         live = inbound.live
         if inbound.facts.how is not Crossing.SAME:
-            return json_response(403, {"error": "forbidden", "message": texts.FOREIGN[0]})
+            return self._foreign(inbound)
         form = await self._form(inbound)
         if live is not None and not is_genuine(form.get("csrf", ""), live.session.csrf):
             again = [Action(texts.TRY_AGAIN, f"{self._prefix}/sign_out")]
@@ -243,7 +254,7 @@ class OwnPages:
 
     async def _end_session(self, inbound: Inbound) -> web.Response:
         if inbound.facts.how is not Crossing.SAME:
-            return json_response(403, {"error": "forbidden", "message": texts.FOREIGN[0]})
+            return self._foreign(inbound)
         return await self._session_page.end(inbound, await self._form(inbound))
 
     async def _form(self, inbound: Inbound) -> dict[str, str]:
@@ -297,4 +308,4 @@ class OwnPages:
 
     def _signed_out_page(self) -> web.Response:
         again = Action(texts.SIGN_IN_AGAIN, f"{self._prefix}/start?rd=%2F")
-        return Page(*texts.SIGNED_OUT, actions=[again]).response()
+        return Page(*texts.SIGNED_OUT, actions=[again], sign=Sign.DONE).response()

@@ -36,16 +36,23 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[RESIDENT]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def usage(pids: Iterable[int]) -> Iterator[Metric]:
+class Usage:
     """CPU and memory of processes together; that of children that have ended is counted on."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds, resident = ended.ru_utime + ended.ru_stime, 0
-    for pid in pids:
-        try:
-            seconds += cpu_seconds(pid)
-            resident += resident_bytes(pid)
-        except OSError:
-            continue
-    if resident:
-        yield CounterMetricFamily("oidcgate_process_cpu_seconds", "Computed by all processes.", value=seconds)
-        yield GaugeMetricFamily("oidcgate_process_resident_memory_bytes", "Held by all processes.", value=resident)
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def __call__(self, pids: Iterable[int]) -> Iterator[Metric]:
+        """Of these processes now, and of what has ended."""
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds, resident = ended.ru_utime + ended.ru_stime, 0
+        for pid in pids:
+            try:
+                seconds += cpu_seconds(pid)
+                resident += resident_bytes(pid)
+            except OSError:
+                continue
+        if resident:
+            self._seconds = seconds = max(seconds, self._seconds)  # one that ends right now is missed for a moment
+            yield CounterMetricFamily("oidcgate_process_cpu_seconds", "Computed by all processes.", value=seconds)
+            yield GaugeMetricFamily("oidcgate_process_resident_memory_bytes", "Held by all processes.", value=resident)

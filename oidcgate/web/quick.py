@@ -20,7 +20,7 @@ from oidcgate.web.facts import Facts, FactsTable
 from oidcgate.web.live import Live
 from oidcgate.web.logs import AccessLog, RequestNumbers
 from oidcgate.web.site import SiteRuntime
-from oidcgate.web.tally import ABORTED
+from oidcgate.web.tally import ABORTED, GONE
 
 OnBroken = Callable[[SiteRuntime, OidcgateError], None]
 
@@ -105,8 +105,10 @@ class QuickWay:
         exchange = cast(QuickExchange, exchange)
         downstream = exchange.downstream
         if exchange.failure is not None and not exchange.status:
-            downstream.quick_failed(None if exchange.is_stale else exchange.failure)
-            return
+            if downstream.transport is not None:
+                downstream.quick_failed(None if exchange.is_stale else exchange.failure, exchange.began)
+                return
+            exchange.status = GONE
         facts = exchange.facts
         if exchange.failure is not None:
             self.on_broken(facts.site, exchange.failure)

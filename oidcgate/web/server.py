@@ -7,26 +7,26 @@ Edge: asyncio. About ten objects, wired by hand; nothing else in the package kno
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from aiohttp import web
+from prometheus_client.core import Metric
 
-from oidcgate.config.addresses import Listen, parse_listen
-from oidcgate.config.model import Config
-from oidcgate.errors import ConfigError, OidcgateError, Problem, ProviderError, StoreUnavailable
+from oidcgate.config.addresses import Listen
+from oidcgate.config.model import Admin, Config
+from oidcgate.errors import OidcgateError, ProviderError, StoreUnavailable
 from oidcgate.net.downstream import Downstream, DownstreamServer
 from oidcgate.net.tunnel import GRACE
 from oidcgate.policy import admits
 from oidcgate.proxy.forwarded import parse_networks
+from oidcgate.session.grant import Grant
 from oidcgate.session.lifecycle import Limits
 from oidcgate.session.seal import KeyRing
-from oidcgate.session.store import Store
+from oidcgate.session.session import Session
 from oidcgate.web.accesspage import AccessPage
 from oidcgate.web.admin import admin_app, token_reader
 from oidcgate.web.attempts import Attempts
@@ -41,16 +41,20 @@ from oidcgate.web.followed import Followed
 from oidcgate.web.forward_auth import ForwardAuth
 from oidcgate.web.forward_quick import QuickAuth
 from oidcgate.web.gate import Gate
+from oidcgate.web.gauges import Gauges, Observed
 from oidcgate.web.grants import Grants
 from oidcgate.web.guard import Guard
 from oidcgate.web.handoff import Handoffs
 from oidcgate.web.keys import load_ring
 from oidcgate.web.kubectlpage import KubectlPage
 from oidcgate.web.landing import Health, Landing
+from oidcgate.web.listeners import Listeners, listen_admin
 from oidcgate.web.live import Live
 from oidcgate.web.login import LoginPages, LoginParts
 from oidcgate.web.logs import AccessLog, RequestNumbers
-from oidcgate.web.machine import BACKLOG, handshake_limit, raise_file_limit, remove_stale_socket, server_tls
+from oidcgate.web.look import load_look
+from oidcgate.web.machine import raise_file_limit
+from oidcgate.web.metrics import Metrics
 from oidcgate.web.opening import open_store
 from oidcgate.web.ownpages import OwnPages
 from oidcgate.web.programs import Programs
@@ -60,7 +64,9 @@ from oidcgate.web.register import Register
 from oidcgate.web.sessionpage import SessionPage, as_json
 from oidcgate.web.sessions import Sessions
 from oidcgate.web.site import SiteTable, make_site, make_table
+from oidcgate.web.snapshot import Family, Sum, snapshot_of
 from oidcgate.web.storage import GateStorage
+from oidcgate.web.timedstore import TimedStore
 from oidcgate.web.visits import Visits
 
 log = logging.getLogger("oidcgate")
@@ -98,9 +104,7 @@ class GateServer:
         self._access_descriptor = access_descriptor if config.log.access else None
         self._descriptor = access_descriptor
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listeners: list[asyncio.Server] = []
         self._admin: web.AppRunner | None = None
-        self.addresses: list[Listen] = []
         self.admin_address: Listen | None = None
 
     async def start(self) -> None:
@@ -113,17 +117,15 @@ class GateServer:
         """
         raise_file_limit()
         self.audit = Audit(self.config.audit.file, descriptor=self._descriptor)
-        self._wire(await open_store(self.config), secrets.token_hex(3))
-        for sock in self._sockets:
-            await self._listen_on(sock)
-        for listen in () if self._sockets else self.config.listeners:
-            await self._listen(listen)
+        self.metrics = Metrics()
+        self._wire(TimedStore(await open_store(self.config), self.metrics.stored), secrets.token_hex(3))
+        await self._listeners.open(self._sockets)
         if self.config.admin is not None and self._with_admin:
-            await self._listen_admin(parse_listen(self.config.admin.listen))
+            await self._listen_admin(self.config.admin)
         self._spawn(self._tick(), "every second")
         self._spawn(self._warm_up(), "reach the providers")
 
-    def _wire(self, store: Store, run: str) -> None:
+    def _wire(self, store: TimedStore, run: str) -> None:
         config = self.config
         self.store = store
         ring = load_ring(config.session)
@@ -134,17 +136,20 @@ class GateServer:
             max_per_user=config.session.max_per_user,
         )
         self.providers = Providers(config)
-        self.sites = [make_site(config, site, self.providers) for site in config.sites]
+        look = load_look(config)
+        self.sites = [make_site(config, site, self.providers, look) for site in config.sites]
         self.grants = Grants(store, ring, self.providers, limits)
         self.sessions = Sessions(store, ring, self.grants, limits, on_end=self._session_ended, admits=self._admits)
-        self.access_log = AccessLog(run=run, form=config.log.format, descriptor=self._access_descriptor)
+        descriptor, tally = self._access_descriptor, self.metrics.tally
+        self.access_log = AccessLog(run=run, form=config.log.format, descriptor=descriptor, count=tally)
         self.grants.on_final = self.audit.refresh_failed
-        self.sessions.on_over = self.audit.ended
+        self.sessions.on_over = self._session_over
         table, sequence = make_table(config, self.sites), RequestNumbers()
         facts = self._wire_gate(table, sequence)
         self._wire_forward_auth(table, sequence)
         self.register = Register(store, ring, self.sessions, self.grants, process=run)
         self._wire_pages(table, ring)
+        self._wire_metrics(store)
         self.downstream = DownstreamServer(
             self.gate.handle,
             self.quick,
@@ -154,6 +159,7 @@ class GateServer:
             header_timeout=config.limits.header_timeout,
             is_exempt=lambda address: facts.is_trusted(address) or self.forward_auth.is_peer(address),
         )
+        self._listeners = Listeners(config, self.downstream)
 
     def _wire_gate(self, table: SiteTable, sequence: RequestNumbers) -> FactsTable:
         """The five stops, and what they ask on the way."""
@@ -197,6 +203,7 @@ class GateServer:
             Destinations(table, return_hosts=config.forward_auth.return_hosts, prefix=config.prefix),
             config.prefix,
             self.audit,
+            self.metrics,
         )
         login = LoginPages(parts)
         storage = GateStorage(self.sessions)
@@ -238,61 +245,27 @@ class GateServer:
         quick_auth = QuickAuth(self.forward_auth, facts, self.access_log, sequence, prefix=config.prefix)
         self.quick = QuickWay(facts, self.access_log, sequence, otherwise=quick_auth)
 
-    async def _listen_on(self, sock: socket.socket) -> None:
-        tls = server_tls(self.config)
-        server = await asyncio.get_running_loop().create_server(
-            self.downstream, sock=sock, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=handshake_limit(tls)
+    def _wire_metrics(self, store: TimedStore) -> None:
+        """Who tells of what happens, and what is looked at when somebody asks."""
+        metrics = self.gate.metrics = self.metrics
+        self.quick.on_broken = metrics.upstream_failed
+        self.grants.on_refresh = metrics.refreshed
+        for provider in self.providers:
+            provider.watch(metrics.provider_called)
+        observed = Observed(
+            self.sites, self.sessions, self.providers, store, self.audit, self.access_log, self.connections
         )
-        self._listeners.append(server)
-        self.addresses.append(Listen(*sock.getsockname()[:2]))
+        metrics.registry.register(Gauges(observed))
 
-    async def _listen(self, listen: Listen) -> None:
-        loop = asyncio.get_running_loop()
-        tls = server_tls(self.config)
-        try:
-            if listen.path:
-                remove_stale_socket(Path(listen.path))
-                server = await loop.create_unix_server(
-                    self.downstream, listen.path, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=handshake_limit(tls)
-                )
-                os.chmod(listen.path, 0o660)  # the reverse proxy's group
-                self.addresses.append(listen)
-            else:
-                server = await loop.create_server(
-                    self.downstream,
-                    listen.host,
-                    listen.port,
-                    ssl=tls,
-                    backlog=BACKLOG,
-                    reuse_address=True,
-                    ssl_handshake_timeout=handshake_limit(tls),
-                )
-                port = server.sockets[0].getsockname()[1]
-                self.addresses.append(Listen(listen.host, port))
-        except OSError as error:
-            raise ConfigError([Problem("listen", f"{listen}: {error.strerror or error}")]) from None
-        self._listeners.append(server)
-
-    async def _listen_admin(self, listen: Listen) -> None:
-        token_file = self.config.admin.token_file if self.config.admin is not None else None
+    async def _listen_admin(self, admin: Admin) -> None:
         app = admin_app(
-            readiness=self.checks, figures=self.figures, token=token_reader(token_file), sessions=self.list_or_end
+            liveness=_alive,
+            readiness=self.checks,
+            metrics=self._own_metrics,
+            token=token_reader(admin.token_file),
+            sessions=self.list_or_end,
         )
-        self._admin = web.AppRunner(app, access_log=None)
-        await self._admin.setup()
-        site: web.BaseSite
-        if listen.path:
-            site = web.UnixSite(self._admin, listen.path)
-        else:
-            site = web.TCPSite(self._admin, listen.host, listen.port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise ConfigError([Problem("admin.listen", f"{listen}: {error.strerror or error}")]) from None
-        if listen.path:
-            self.admin_address = listen
-        else:
-            self.admin_address = Listen(listen.host, self._admin.addresses[0][1])
+        self._admin, self.admin_address = await listen_admin(app, admin.listen)
 
     # Looking after things.
 
@@ -368,11 +341,16 @@ class GateServer:
 
     async def checks(self) -> dict[str, str | None]:
         """What readiness needs, by name: what is wrong with it, or None."""
-        return {"provider": self._provider_check(), "store": await self._store_check()}
+        store = await self._store_check()
+        return {"provider": self._provider_check(), "keys": self._keys_check(), "store": store}
 
     def _provider_check(self) -> str | None:
-        waiting = [provider.issuer for provider in self.providers if not provider.ready]
+        waiting = dict.fromkeys(provider.issuer for provider in self.providers if provider.missing == "metadata")
         return f"not reached yet: {', '.join(waiting)}" if waiting else None
+
+    def _keys_check(self) -> str | None:
+        waiting = dict.fromkeys(provider.issuer for provider in self.providers if not provider.ready)
+        return f"not known yet: {', '.join(waiting)}" if waiting else None
 
     async def _store_check(self) -> str | None:
         try:
@@ -387,17 +365,19 @@ class GateServer:
             return await self.session_page.end_by_name(name)
         return [as_json(listed) for listed in await self.register.everybody()]
 
-    async def figures(self) -> dict[str, float]:
-        """What is counted."""
-        return {
-            "oidcgate_requests": self.downstream.requests_count,
-            "oidcgate_connections": len(self.downstream.connections),
-            "oidcgate_sessions": len(self.sessions),
-            "oidcgate_audit_events_lost": self.audit.lost,
-            "oidcgate_upstream_idle_connections": sum(
-                len(pool.idle) for site in self.sites for pools in site.every_pools for pool in pools.pools
-            ),
-        }
+    def metrics_now(self) -> list[Family]:
+        """All that is counted, with the requests that the log has not written yet."""
+        self.access_log.flush()
+        return snapshot_of(self.metrics.registry)
+
+    async def _own_metrics(self) -> list[Metric]:
+        merged = Sum()
+        merged.add(self.metrics_now())
+        return merged.families()
+
+    def _session_over(self, session: Session, grant: Grant | None, reason: str) -> None:
+        self.audit.ended(session, grant, reason)
+        self.metrics.session_ended(reason)
 
     # The end.
 
@@ -443,8 +423,12 @@ class GateServer:
 
     def stop_listening(self) -> None:
         """Accept nobody new."""
-        for listener in self._listeners:
-            listener.close()
+        self._listeners.close()
+
+    @property
+    def addresses(self) -> list[Listen]:
+        """Where it listens, with the ports that the system chose."""
+        return self._listeners.addresses
 
     def _end_websockets(self) -> bool:
         """Whether there was one."""
@@ -461,3 +445,8 @@ class GateServer:
         """Polled, at the end only: an event would cost every request."""
         while time.monotonic() < deadline and not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+async def _alive() -> dict[str, str | None]:
+    """A gate that answers, lives."""
+    return {"gate": None}

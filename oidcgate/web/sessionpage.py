@@ -16,10 +16,10 @@ from aiohttp import web
 
 from oidcgate.session.csrf import is_genuine, masked
 from oidcgate.session.session import Session
-from oidcgate.web import texts
+from oidcgate.web import answers, texts
 from oidcgate.web.facts import Inbound
 from oidcgate.web.live import Live
-from oidcgate.web.pages import Action, Page, document_response, redirect
+from oidcgate.web.pages import Action, Page, redirect
 from oidcgate.web.register import Listed, Register
 from oidcgate.web.sessions import Sessions
 
@@ -37,8 +37,8 @@ def span(seconds: float) -> str:
     """A length of time as people say it."""
     days, rest = divmod(max(0, int(seconds)), 86400)  # clocks of two machines differ
     hours, minutes = rest // 3600, rest % 3600 // 60
-    counted = [(days, "day"), (hours, "hour"), (0 if days else minutes, "minute")]
-    return " ".join(f"{n} {unit}{'s' if n > 1 else ''}" for n, unit in counted if n) or "less than a minute"
+    counted = zip((days, hours, 0 if days else minutes), texts.UNITS, strict=True)
+    return " ".join(f"{n} {one if n == 1 else many}" for n, (one, many) in counted if n) or texts.NO_TIME
 
 
 def as_json(listed: Listed) -> dict[str, Any]:
@@ -105,15 +105,11 @@ class SessionPage:
             return redirect(f"{inbound.facts.site.origin}{self._prefix}/start?rd={self._prefix}%2Fsession")
         everybody = inbound.target.partition("?")[2] == "everybody" and self.is_admin(live)
         found = await (self._register.everybody() if everybody else self._register.of_grant(live.session.grant_key))
-        return document_response(texts.SESSION_PAGE[0], self._body(live, found, everybody=everybody))
+        return self._page(live, found, everybody=everybody).response()
 
-    def _body(self, live: Live, found: Sequence[Listed], *, everybody: bool) -> str:
+    def _page(self, live: Live, found: Sequence[Listed], *, everybody: bool) -> Page:
         token = masked(live.session.csrf, secrets.token_bytes(16))
-        claims, now = live.claims, self._clock()
-        facts = [("Signed in as", claims.email or claims.subject)]
-        if claims.groups:
-            facts.append(("Groups", ", ".join(claims.groups)))
-        facts.append(("This session ends in", span(live.session.ends - now)))
+        facts = [*answers.known_of(live.claims), (texts.ENDS_IN, span(live.session.ends - self._clock()))]
         browsers = by_browser(found)
         rows = "".join(self._row(together, live, token, everybody=everybody) for together in browsers)
         actions = [
@@ -128,34 +124,30 @@ class SessionPage:
         if self.is_admin(live):
             label, where = (texts.MINE, "") if everybody else (texts.EVERYBODY, "?everybody")
             actions.append(Action(label, f"{self._prefix}/session{where}", quiet=True))
-        return (
-            f"<h1>{escape(texts.SESSION_PAGE[0])}</h1>"
-            + "<dl>"
-            + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
-            + f"</dl><h2>{escape(texts.ALL_BROWSERS if everybody else texts.MY_BROWSERS)}</h2>"
-            + f'<ul class="list">{rows}</ul>'
-            + f'<div class="actions">{"".join(action.html() for action in actions)}</div>'
-        )
+        heading = escape(texts.ALL_BROWSERS if everybody else texts.MY_BROWSERS)
+        body = f'<h2>{heading}</h2><ul class="list">{rows}</ul>'
+        return Page(*texts.SESSION_PAGE, facts=facts, body=body, actions=actions, wide=True)
 
     def _row(self, together: Sequence[Listed], live: Live, token: str, *, everybody: bool) -> str:
         listed, now = together[-1], self._clock()
         session = listed.session
         mine = session.browser == live.session.browser
-        title = "This browser" if mine else short_agent(session.agent)
+        title = texts.THIS_BROWSER if mine else short_agent(session.agent)
         who = f"{listed.claims.email or listed.claims.subject} · " if everybody else ""
         began, seen = min(one.session.started for one in together), max(one.session.seen for one in together)
-        times = f"signed in {span(now - began)} ago · seen {span(now - seen)} ago"
+        times = texts.SINCE.format(span(now - began), span(now - seen))
         where = f" · {', '.join(sorted(_host(one.session) for one in together))}" if len(together) > 1 else ""
         details = f"{who}{session.address} · {times}{where}"
         streams = "".join(
-            f"<li>{escape(stream.kind)} {escape(stream.path)}, open for {escape(span(now - stream.since))}</li>"
+            f"<li>{escape(texts.OPEN_FOR.format(f'{stream.kind} {stream.path}', span(now - stream.since)))}</li>"
             for one in together
             for stream in one.streams
         )
         button = ""
         if not mine:
             fields = (("csrf", token), ("end", session_name(session.browser)))
-            button = Action(texts.END, f"{self._prefix}/session", quiet=True, fields=fields).html()
+            about = f"{title}, {who or ''}{session.address}"
+            button = Action(texts.END, f"{self._prefix}/session", quiet=True, fields=fields, about=about).html()
         return (
             f"<li><div><strong>{escape(title)}</strong><span>{escape(details)}</span>"
             + (f"<ul>{streams}</ul>" if streams else "")
@@ -224,5 +216,6 @@ def short_agent(agent: str) -> str:
     names = {"Edg": "Edge", "OPR": "Opera"}
     system = next((shown for mark, shown in SYSTEMS if mark in agent), "")
     if not browser:
-        return "Another browser"
-    return f"{names.get(browser, browser)}{f' on {system}' if system else ''}"
+        return texts.SOME_BROWSER
+    shown = names.get(browser, browser)
+    return texts.BROWSER_ON.format(shown, system) if system else shown

@@ -17,6 +17,8 @@ from oidcgate.proxy.reply import ReplyRewriter
 from oidcgate.proxy.ui import PRESETS, Preset
 from oidcgate.proxy.ui.actions import MARK
 from oidcgate.session.cookies import CookieNames, cookie_names, expire_cookie, named_in
+from oidcgate.web.look import PLAIN as PLAIN_LOOK
+from oidcgate.web.look import Look
 from oidcgate.web.outgoing import Outgoing
 from oidcgate.web.providers import Providers
 
@@ -56,6 +58,7 @@ class SiteRuntime:
 
     Attributes:
         origin, authority: of this very host, also where the site is every host below a domain.
+        label: what metrics call it: as it is configured, so that hosts below a domain share one.
         client: issuer and client id of the grants that its sessions use.
         audience: whom its tokens are for; empty = the client itself.
         session_site: what a session's record says that belongs here.
@@ -69,6 +72,7 @@ class SiteRuntime:
     config: Site
     origin: str
     authority: str
+    label: str
     scheme: str
     secure: bool
     preset: Preset
@@ -88,6 +92,7 @@ class SiteRuntime:
     carries: bool
     restricts: bool  # whether there are rules by path
     quick_target: re.Pattern[str]  # targets that need no second look
+    look: Look = PLAIN_LOOK  # of the gate's pages
 
     def __repr__(self) -> str:
         return f"<SiteRuntime {self.origin}>"
@@ -123,7 +128,7 @@ def quick_target(prefix: str, no_passage: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"(?!{excluded})(?:{USUAL}|{PLAIN})")
 
 
-def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
+def make_site(config: Config, site: Site, providers: Providers, look: Look = PLAIN_LOOK) -> SiteRuntime:
     """Prepare a site."""
     origin = site.origin
     secure = origin.scheme == "https"
@@ -140,6 +145,7 @@ def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
         config=site,
         origin=str(origin),
         authority=origin.authority,
+        label=site.url.partition("://")[2],
         scheme=origin.scheme,
         secure=secure,
         preset=preset,
@@ -163,6 +169,7 @@ def make_site(config: Config, site: Site, providers: Providers) -> SiteRuntime:
         quick_target=quick_target(config.prefix, (*preset.no_passage, *preset.tried_again)),
         kept_cookies=kept,
         own_cookies=own,
+        look=look,
     )
 
 

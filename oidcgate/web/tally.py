@@ -32,12 +32,10 @@ LIMITS = (*(f"{bucket:g}" for bucket in BUCKETS), "+Inf")
 
 def outcome_of(status: int, waited: float) -> str:
     """What a status means; ``waited`` is below zero when the UI was not asked, or did not answer."""
-    if status == 101:
-        return WEBSOCKET
+    if waited >= 0:
+        return WEBSOCKET if status == 101 else OK if status < 500 else UI_ERROR
     if status == GONE:
         return ABORTED
-    if waited >= 0:
-        return OK if status < 500 else UI_ERROR
     if status < 400:
         return OWN_PAGE
     if status >= 500:
@@ -55,9 +53,15 @@ class Times:
         self.sum = 0.0
 
     def add(self, seconds: float) -> None:
-        """One more."""
+        """One more; below zero is what a clock that was set back makes of hardly any time."""
         self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.sum += seconds
+        if seconds > 0:
+            self.sum += seconds
+
+    def add_all(self, other: "Times") -> None:
+        """Another one's, too."""
+        self.counts = [one + more for one, more in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
 
     def cumulative(self) -> list[tuple[str, float]]:
         """As Prometheus wants it: each limit, and how many were not above it."""
@@ -71,12 +75,13 @@ class Times:
 class Line:
     """Requests of one site with one outcome."""
 
-    __slots__ = ("bytes", "count", "times")
+    __slots__ = ("bytes", "count", "times", "waits")
 
     def __init__(self) -> None:
         self.count = 0
         self.bytes = 0
         self.times = Times()
+        self.waits = Times()  # until the UI answered
 
 
 class RequestTally(Collector):
@@ -84,21 +89,20 @@ class RequestTally(Collector):
 
     def __init__(self) -> None:
         self._lines: dict[tuple[str, str], Line] = {}
-        self._waits: dict[str, Times] = {}
 
     def __call__(self, rows: Sequence[Row]) -> None:
         """Count a batch."""
+        lines = self._lines
         for _, site, _, _, _, status, count, seconds, _, _, waited, word, _ in rows:
-            label = "" if site is None else site.label
-            outcome = word or outcome_of(status, waited)
-            line = self._lines.get((label, outcome))
+            key = ("" if site is None else site.label, word or outcome_of(status, waited))
+            line = lines.get(key)
             if line is None:
-                line = self._lines[label, outcome] = Line()
+                line = lines[key] = Line()
             line.count += 1
             line.bytes += count
             line.times.add(seconds)
             if waited >= 0:
-                self._waits.setdefault(label, Times()).add(waited)
+                line.waits.add(waited)
 
     def collect(self) -> Iterable[Metric]:
         """As prometheus-client calls it."""
@@ -117,6 +121,14 @@ class RequestTally(Collector):
             "From sending a request to the head of the UI's reply.",
             labels=["site"],
         )
-        for label, times in self._waits.items():
+        for label, times in self._waited().items():
             waits.add_metric([label], times.cumulative(), times.sum)
         return (requests, seconds, sent, waits)
+
+    def _waited(self) -> dict[str, Times]:
+        """By site, of all outcomes; of sites whose UI has answered."""
+        found: dict[str, Times] = {}
+        for (label, _), line in self._lines.items():
+            if any(line.waits.counts):
+                found.setdefault(label, Times()).add_all(line.waits)
+        return found

@@ -8,13 +8,29 @@ CONTINUE = "Continue"
 SIGN_IN_AGAIN = "Sign in again"
 SIGN_OUT = "Sign out"
 TRY_AGAIN = "Try again"
+STOP_TRYING = "Stop trying"
+GO_ON_TRYING = "Go on trying"
 STAY = "Stay signed in"
 OPEN = "Open the site"
+OPEN_SITE = "Open {}"
 SOMEBODY_ELSE = "Sign in as somebody else"
+
+REQUEST = "Request {}"  # at the foot: the number by which the log has it
+SIGNED_IN_AS = "Signed in as"
+GROUPS = "Groups"
+WITH_REASON = "{} Reason: {}."
 
 SESSION_PAGE = ("Your session", "")
 MY_BROWSERS = "Your browsers"
 ALL_BROWSERS = "Everybody's browsers"
+THIS_BROWSER = "This browser"
+SOME_BROWSER = "Another browser"
+BROWSER_ON = "{} on {}"
+ENDS_IN = "This session ends in"
+SINCE = "signed in {} ago · seen {} ago"
+OPEN_FOR = "{}, open for {}"
+UNITS = (("day", "days"), ("hour", "hours"), ("minute", "minutes"))
+NO_TIME = "less than a minute"
 END = "End"
 END_OTHERS = "End all others"
 EVERYBODY = "Show everybody"
@@ -22,7 +38,7 @@ MINE = "Show only mine"
 FORM_OLD = "This form has run out"
 NOTHING_CHANGED = "Nothing was changed."
 
-LANDING = ("Your clusters", "Signed in as")
+LANDING = ("Your clusters", "")
 OPEN_CLUSTER = "Open"
 ALL_CLUSTERS = "All clusters"
 NEVER_USED = "not used yet"
@@ -45,8 +61,10 @@ ELSEWHERE = (
 START = ("Taking you to sign in", "One moment.")
 SIGNED_OUT = ("You are signed out", "This browser holds no session here any more.")
 SIGN_OUT_PAGE = ("Sign out?", "Open terminals and log streams of this session will close.")
+MY_SIGN_IN = "Your sign-in"
 HOME = ("You are signed in", "")
 NOT_FOUND = ("There is no such page", "This address belongs to the sign-in gate, and it has no page of this name.")
+NO_METHOD = ("This address is not to be opened", "It belongs to the sign-in gate, and is used by programs only.")
 DENIED = ("You may not open this", "You are signed in, but this site is not open to your account.")
 DENIED_RULE = ("You may not open this", "You are signed in, but this part of the site is not open to your account.")
 FOREIGN = (
@@ -127,12 +145,24 @@ NO_CLUSTER_KNOWN = (
     "This is what your token says. The gate cannot ask the cluster about you: this site's configuration has no "
     "kubernetes.api, the address of its API server."
 )
+SUBJECT = "Subject"
+EMAIL = "Email"
+ISSUER = "Issuer"
+AUDIENCE = "Audience"
+USER = "User"
+UID = "UID"
+NAMESPACE = "Namespace"
+ROLE = "Role to ask for"
+FOR_WHOM = "For whom"
+OF_GROUPS = "of {}"
+NAMED = "named {}"
 NOTHING_SENT = "This is what is known of you here. No token is sent from this address, so there is no cluster to ask."
 SEEN_BY_CLUSTER = "This is you as the cluster's API server sees you. Its administrators grant rights to these names."
 NOT_SEEN_BY_CLUSTER = "The cluster's API server does not tell who you are. This is what your token says."
 RIGHTS_IN = "What you may do in namespace {}"
 NO_RIGHTS = "Nothing but to ask what you may do."
 RIGHTS_INCOMPLETE = "This may not be all: {}"
+NOT_ALL_LISTED = "the cluster cannot list all"
 RIGHTS_UNKNOWN = "The cluster's API server does not tell what you may do right now."
 NEEDED_HERE = "What this site asks for"
 NEEDED_AND_THERE = "You have the permission that this site asks for: {}."
@@ -151,7 +181,7 @@ KUBECTL_TRY = "See who the cluster takes you for"
 KUBECTL_FREELY = "There is no secret in it: you may pass it on. Signing in happens when kubectl needs it."
 KUBECTL_ELSEWHERE = (
     "On a machine without a browser the helper shows a code, to be typed in on another device. To sign out there: "
-    "the same command with `logout` in place of `get`."
+    "the same command with “logout” in place of “get”."
 )
 KUBECTL_MISSING = "kubectl is not set up for this site yet. An administrator sets, in the gate's configuration:"
 KUBECTL_UNREADABLE = "The set-up cannot be shown: a file that the gate's configuration names cannot be read."

@@ -194,6 +194,8 @@ def test_schema_accepts(validator: Any, tmp_path: Path) -> None:
     """An editor finds nothing wrong with the example, nor with a small file."""
     for path in (EXAMPLE, config(tmp_path)):
         validator.validate(yaml.safe_load(path.read_text()))
+    one = yaml.safe_load(config(tmp_path).read_text()) | {"listen": "127.0.0.1:8080"}
+    validator.validate(one)  # as the gate takes it
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from cryptography.x509.oid import NameOID
 from oidcgate.config.load import parse_config
 from oidcgate.errors import ConfigError
 
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 

@@ -193,6 +193,17 @@ def test_upstream_urls(url: str | list[str]) -> None:
             document(log={"format": "xml"}), "log.format: Input should be 'json' or 'console'", id="log-format"
         ),
         pytest.param(document(workers="many"), "workers: Input should be 'auto'", id="workers"),
+        pytest.param(document(look={"name": ""}), "look.name: String should have at least 1", id="look-nameless"),
+        pytest.param(
+            document(look={"name": "x" * 41}), "look.name: String should have at most 40", id="look-name-long"
+        ),
+        pytest.param(document(look={"name": "a\nb"}), "look.name: must be one line of text", id="look-name-lines"),
+        pytest.param(document(look={"name": "a\u202eb"}), "look.name: must be one line of text", id="look-name-bidi"),
+        pytest.param(document(look={"name": " a"}), "look.name: must be one line of text", id="look-name-spaces"),
+        pytest.param(document(look={"colour": "blue"}), 'look.colour: must be like "#1d5fd1", in', id="look-colour"),
+        pytest.param(document(look={"colour": "#1d5fd1;"}), "look.colour: must be like", id="look-colour-more"),
+        pytest.param(document(look={"colour": None}), "look.colour: must be like", id="look-colour-not-quoted"),
+        pytest.param(document(look={"color": "#1d5fd1"}), "did you mean 'colour'?", id="look-color"),
     ],
 )
 def test_refused(given: dict[str, Any], expected: str) -> None:

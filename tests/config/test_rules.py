@@ -8,7 +8,7 @@ import pytest
 from oidcgate.config.load import parse_config
 from oidcgate.config.model import Config
 from oidcgate.config.rules import effective_provider
-from tests.config.support import document, key_and_certificate, pem, private, problems, provider, site, upstream
+from tests.config.support import PNG, document, key_and_certificate, pem, private, problems, provider, site, upstream
 
 SECRET = {"issuer": "https://dex.example.com", "client_id": "gate", "client_secret_file": "/a"}
 
@@ -298,11 +298,13 @@ def test_files_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tls.crt").write_bytes(certificate)
     private(tmp_path / "secret")
     private(tmp_path / "keys")
+    (tmp_path / "logo").write_bytes(PNG)
     monkeypatch.setenv("OTHER_SECRET", "x")
     given = document(
         tls={"cert_file": "tls.crt", "key_file": "tls.key"},
         provider=SECRET | {"client_secret_file": "secret", "ca_file": "tls.crt"},
         session={"keys_file": "keys"},
+        look={"logo_file": "logo"},
         sites=[
             site(
                 upstream={"url": "https://ui", "ca_file": "tls.crt"},
@@ -320,6 +322,7 @@ def test_files_unreadable_all_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
         tls={"cert_file": "tls.crt", "key_file": "tls.key"},
         provider=SECRET | {"client_secret_file": "secret", "ca_file": "ca.pem"},
         session={"keys_file": "keys"},
+        look={"logo_file": "logo.png"},
         sites=[
             site(
                 upstream={"url": "https://ui", "ca_file": "ui.pem"},
@@ -333,6 +336,7 @@ def test_files_unreadable_all_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
         f"provider.client_secret_file: {tmp_path}/secret cannot be read: {missing}",
         f"tls.key_file: {tmp_path}/tls.key cannot be read: {missing}",
         f"session.keys_file: {tmp_path}/keys cannot be read: {missing}",
+        f"look.logo_file: {tmp_path}/logo.png cannot be read: {missing}",
         f"sites[0].upstream.ca_file: {tmp_path}/ui.pem is no readable CA bundle: {missing}",
         f"sites[0].provider.ca_file: {tmp_path}/other.pem is no readable CA bundle: {missing}",
         "sites[0].provider.client_secret_env: the environment variable OTHER_SECRET is not set",

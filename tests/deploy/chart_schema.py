@@ -30,7 +30,6 @@ def wanted(text: str) -> str:
         schema["definitions"][name].pop("required", None)
     top = schema["definitions"]["Config"]["properties"]
     top["sites"].pop("minItems")
-    top["listen"] = {"anyOf": [top["listen"], {"type": "string"}]}  # the gate takes one address without brackets, too
     return json.dumps(schema, indent=2) + "\n"
 
 

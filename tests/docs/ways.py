@@ -82,6 +82,7 @@ WAYS: dict[str, Way] = {
     ),
     "oidcgate secret > keys": Run("^$"),
     'curl -H "Authorization: Bearer $(cat admin-token)" localhost:8081/sessions': Run(r"\[\]"),
+    "oidcgate sessions list --config gate.yaml": Run("nobody"),
     "oidcgate snippet nginx --config gate.yaml": Run("auth_request "),
     "oidcgate snippet nginx --config gate.yaml --gate http://10.0.0.7:8080 --upstream http://headlamp.internal:80": Run(
         "headlamp\\.internal:80"

@@ -1,4 +1,4 @@
-"""Every page of the gate, and the demo's: for everybody who looks, tabs or listens, and without a word from elsewhere."""
+"""The demo's pages: for everybody who looks, tabs or listens, and without a word from elsewhere."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 
 from tests.journeys import ways
 from tests.support.chromium import People, Person
-from tests.support.stack import Stack, listening
+from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -21,21 +21,6 @@ Way = Callable[[Person, Stack], Awaitable[Page]]
 
 PAGES: dict[str, tuple[Way, int | None, str]] = {
     # how one gets there, the status of the document, the heading
-    "start": (ways.start, None, "Taking you to sign in"),
-    "home": (ways.home, 200, "You are signed in"),
-    "sign_out": (ways.sign_out, 200, "Sign out?"),
-    "signed_out": (ways.signed_out, 200, "You are signed out"),
-    "form_ran_out": (ways.form_ran_out, 403, "This form has run out"),
-    "callback_without_login": (ways.callback_without_login, 400, "This sign-in did not begin here"),
-    "late": (ways.late, 400, "This sign-in has run out"),
-    "provider_refuses": (ways.provider_refuses, 400, "The sign-in was not completed"),
-    "loop": (ways.loop, 400, "Signing in goes round in circles"),
-    "not_admitted": (ways.not_admitted, 403, "You may not open this"),
-    "refused_by_rule": (ways.refused_by_rule, 403, "You may not open this"),
-    "not_found": (ways.not_found, 404, "There is no such page"),
-    "upstream_gone": (ways.upstream_gone, 502, "The application does not answer"),
-    "upstream_silent": (ways.upstream_silent, 504, "The application is too slow"),
-    "provider_down": (ways.provider_down, 503, "The identity provider does not answer"),
     "issuer_form": (ways.issuer_form, 200, "Demo identity provider"),
     "issuer_failed": (ways.issuer_failed, 200, "Demo identity provider"),
     "ui_overview": (ways.overview, None, "Overview"),
@@ -43,13 +28,6 @@ PAGES: dict[str, tuple[Way, int | None, str]] = {
     "ui_log": (ways.log, None, "cart-7d9f5c8b6d-x2x7k"),
     "ui_terminal": (ways.terminal, None, "cart-7d9f5c8b6d-x2x7k"),
     "ui_forbidden": (ways.forbidden, None, "Pods"),
-}
-SITE = {
-    "access": {
-        "groups": ["platform-admins", "team-shop"],
-        "rules": [{"path": "/admins/*", "groups": ["platform-admins"]}],
-    },
-    "upstream": {"header_timeout": "1s"},
 }
 
 
@@ -76,15 +54,13 @@ async def test_page(people: People, name: str) -> None:
     """A page is what it should be, good to read and to use for everybody, and asks nothing of other sites."""
     way, status, heading = PAGES[name]
     person = await people(reduced_motion="reduce")
-    with listening() as mute:
-        silent = f"http://127.0.0.1:{mute.getsockname()[1]}" if way is ways.upstream_silent else None
-        async with Stack(site=SITE, upstream=silent, ui={"tick": 0.1}, issuer={"hints": True}) as stack:
-            page = await way(person, stack)
-            await expect(page.locator("h1")).to_have_text(heading)
-            assert await problems_of(page) == []
-            if status is not None:
-                documents = [line for line in await person.chain() if line.startswith(str(status))]
-                assert documents[-1].endswith(page.url.partition("?")[0].partition("#")[0])
-            assert person.complaints == []
-            assert person.origins <= {stack.url, stack.issuer.url.removesuffix("/dex")}
-            await page.close()
+    async with Stack(ui={"tick": 0.1}, issuer={"hints": True}) as stack:
+        page = await way(person, stack)
+        await expect(page.locator("h1")).to_have_text(heading)
+        assert await problems_of(page) == []
+        if status is not None:
+            documents = [line for line in await person.chain() if line.startswith(str(status))]
+            assert documents[-1].endswith(page.url.partition("?")[0].partition("#")[0])
+        assert person.complaints == []
+        assert person.origins <= {stack.url, stack.issuer.url.removesuffix("/dex")}
+        await page.close()

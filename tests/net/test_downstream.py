@@ -263,7 +263,7 @@ async def test_the_gate_listens_on_a_unix_socket(tmp_path: Path) -> None:
 
     path = tmp_path / "gate.sock"
     async with Gated() as gated:
-        await gated.running._listen(Listen(path=str(path)))
+        await gated.running._listeners._open_path(Listen(path=str(path)))
         for _ in range(2):
             reader, writer = await asyncio.open_unix_connection(path)
             writer.write(gated.request())
@@ -280,10 +280,10 @@ async def test_the_gate_listens_with_tls(tmp_path: Path) -> None:
     tls = {"cert_file": str(cert_file), "key_file": str(tmp_path / "key.pem")}
     async with Gated() as gated:
         config = gated.running.config.model_copy(update={"tls": type("Tls", (), tls)()})
-        gated.running.config = config
+        gated.running._listeners._config = config
         from oidcgate.config.addresses import Listen
 
-        await gated.running._listen(Listen("127.0.0.1", 0))
+        await gated.running._listeners._open_port(Listen("127.0.0.1", 0))
         port = gated.running.addresses[-1].port
         trust = ssl.create_default_context(cafile=str(cert_file))
         trust.set_alpn_protocols(["h2", "http/1.1"])
@@ -358,5 +358,5 @@ async def test_a_failed_quick_request_of_somebody_who_left_is_forgotten(gated: G
         await wire.send(gated.request())
         await wire.reply()
         browser = gated.connection(wire)
-        browser.quick_failed(None)
+        browser.quick_failed(None, 0.0)
         assert not browser._messages

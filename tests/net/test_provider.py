@@ -35,6 +35,7 @@ from oidcgate.errors import (
 from oidcgate.net.provider import Provider
 from oidcgate.oidc.idtoken import Claims
 from oidcgate.oidc.tokens import TokenSet
+from oidcgate.web.metrics import CALLS
 
 NOW = 1_800_000_000.0
 REDEEM: dict[str, Any] = {"redirect_uri": "https://d/oauth2/callback", "verifier": "v" * 43, "nonce": "n-1"}
@@ -394,8 +395,10 @@ async def test_pkce_that_is_not_listed(provider: Provider, issuer: Issuer, caplo
 async def test_ready(provider: Provider) -> None:
     """Ready once metadata and keys were seen."""
     seen = [provider.ready]
+    assert provider.missing == "metadata"
     await provider.metadata()
     seen.append(provider.ready)
+    assert provider.missing == "keys"
     await provider.warm_up()
     assert [*seen, provider.ready] == [False, False, True]
     assert "ready=True" in repr(provider)
@@ -776,6 +779,25 @@ async def test_revoke(provider: Provider, issuer: Issuer) -> None:
     await provider.revoke("r1")
     assert issuer.forms[1] == {"token": ["r1"], "token_type_hint": ["refresh_token"]}
     assert "Authorization" in issuer.requests[1].headers
+
+
+async def test_calls_are_told_by_name(provider: Provider, issuer: Issuer) -> None:
+    """Each of the four kinds, once a call; these are the names that metrics know."""
+    told: list[tuple[str, bool]] = []
+    provider.watch(lambda what, _seconds, is_good: told.append((what, is_good)))
+    await provider.warm_up()
+    await provider.refresh_raw("r1", ["openid"])
+    await provider.revoke("r1")
+    issuer.answers["revoke"] = lambda: web.Response(status=503)
+    await provider.revoke("r1")
+    assert told == [
+        ("discovery", True),
+        ("keys", True),
+        ("token endpoint", True),
+        ("revocation", True),
+        ("revocation", False),
+    ]
+    assert {CALLS.get(what, what) for what, _ in told} == {"discovery", "keys", "token", "revocation"}
 
 
 async def test_revoke_where_there_is_none(provider: Provider, issuer: Issuer) -> None:

@@ -1,5 +1,6 @@
 """Single calls: what is sent, what is bounded, and which error becomes of what."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,25 @@ def test_bad_ca_file(tmp_path: Path, content: Any) -> None:
         path.write_text(content)
     with pytest.raises(ConfigError, match=r"provider\.ca_file"):
         Calls(ca_file=str(path), proxy=None, timeout=1)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_good"),
+    [("/echo", True), ("/away", False), ("/bytes/x", False), ("/nothing", False), (f"/bytes/{MAX_BODY + 1}", False)],
+)
+async def test_each_call_is_told_once(calls: Calls, server: TestServer, path: str, is_good: bool) -> None:
+    """By its name; good is an answer that says so, not a redirect, a refusal, or one that is too long."""
+    told: list[tuple[str, bool]] = []
+
+    def tell(what: str, seconds: float, good: bool) -> None:
+        assert seconds >= 0.0
+        told.append((what, good))
+
+    calls.on_call = tell
+    with contextlib.suppress(ProviderError):
+        await calls.call(str(server.make_url(path)), what="keys")
+    assert told == [("keys", is_good)]
+    told.clear()
+    with pytest.raises(ProviderUnreachable):
+        await calls.call("http://127.0.0.1:1/", what="discovery")
+    assert told == [("discovery", False)]

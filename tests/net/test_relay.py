@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 
 import pytest
 
@@ -183,6 +184,40 @@ async def test_the_gates_own_headers_arrive_once(gated: Gated, way: str) -> None
     assert arrived.value("X-Forwarded-Port") == str(gated.port)
     assert arrived.value("Via").startswith("1.1 oidcgate")
     assert b"6.6.6.6" not in arrived.raw
+
+
+@both_ways
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [("traceparent", f"00-{'4bf92f3577b34da6' * 2}-00f067aa0ba902b7-01"), ("tracestate", "a=1,b@c=t:61rcWkgMzE")],
+        [("TraceParent", f"cc-{'4bf92f3577b34da6' * 2}-00f067aa0ba902b7-01-more"), ("TraceState", "a=1,  b=2 ,")],
+        [("traceparent", "nonsense"), ("tracestate", "a=1"), ("tracestate", "b=2")],
+        [("traceparent", "00-" + "0" * 32 + "-" + "0" * 16 + "-00"), ("traceparent", "another")],
+        [("tracestate", "\xfc=\xff"), ("baggage", "userId=alice")],
+    ],
+)
+async def test_a_trace_arrives_byte_for_byte(gated: Gated, way: str, lines: Pairs) -> None:
+    """The gate neither begins a trace nor joins it: names, values and their order are the client's."""
+    raw = gated.request(headers=lines)
+    is_traced = len(lines[0][1]) >= 55 and "0" * 32 not in lines[0][1]  # such a block is not remembered
+    await gated.ask(way, headers=lines, lands=SLOW if is_traced else None)
+    (arrived,) = gated.upstream.requests
+    names = ("traceparent", "tracestate", "baggage")
+    found = [(name, value) for name, value in arrived.headers if name.decode().lower() in names]
+    assert found == [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines]
+    assert b"\r\n".join(name + b": " + value for name, value in found) in raw
+
+
+async def test_a_trace_in_the_log(gated: Gated) -> None:
+    """By its id alone, and only when it is one."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for value, shown in ((f"00-{trace}-00f067aa0ba902b7-01", trace), (f"00-{trace}-00f067aa0ba902b7-01-x", None)):
+        for _ in range(2):
+            await gated.fetch(gated.request("/traced", headers=[("traceparent", value)]))
+        rows = [json.loads(line) for line in gated.access_log().splitlines()[-2:]]
+        assert [(row["path"], row.get("trace")) for row in rows] == [("/traced", shown)] * 2
+        assert "00f067aa0ba902b7" not in gated.log.read_text()
 
 
 @both_ways

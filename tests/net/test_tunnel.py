@@ -263,6 +263,17 @@ async def test_identity_and_nominated_headers_are_dropped_here_too(gated: Gated)
         assert b"root" not in arrived.raw
 
 
+async def test_a_trace_goes_through_with_the_handshake(gated: Gated) -> None:
+    """Byte for byte, and into the log when the websocket is over."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    lines = [("TraceParent", f"00-{trace}-00f067aa0ba902b7-01"), ("tracestate", "a=1,  b=2")]
+    async with opened(gated, echo, headers=lines):
+        (arrived,) = gated.upstream.requests
+        assert [arrived.values(name) for name, _ in lines] == [[value] for _, value in lines]
+        assert (b"TraceParent", lines[0][1].encode()) in arrived.headers
+    await until(lambda: f'"trace":"{trace}"' in gated.access_log())
+
+
 async def test_early_bytes_are_held(gated: Gated) -> None:
     """What the browser sends before the 101 reaches the upstream after it, in order."""
     go_on = asyncio.Event()

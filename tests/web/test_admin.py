@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestServer
 
+from oidcgate.web.admin import admin_app
 from oidcgate.web.sessionpage import ENDED_BY_ADMIN, session_name
 from tests.support.browser import Browser
 from tests.support.raw import Reply, connect, fetch, request
@@ -251,3 +253,52 @@ async def test_sessions_are_not_public(token_file: Path) -> None:
         page = await Browser().fetch(f"{stack.url}/sessions", Authorization=f"Bearer {TOKEN}")
         assert page.status == 401
         assert "sessions" not in page.text
+
+
+# What probes are told
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+@pytest.mark.parametrize(
+    ("found", "status", "text"),
+    [
+        ({"a": None}, 200, "a: ok\n"),
+        ({"a": None, "b": "is stuck"}, 503, "a: ok\nb: is stuck\n"),
+        ({"a": "x", "b": "y"}, 503, "a: x\nb: y\n"),
+    ],
+)
+async def test_a_line_for_each_thing(path: str, found: dict[str, str | None], status: int, text: str) -> None:
+    """503 as soon as one of them is not well, and what is wrong with it."""
+
+    async def checks() -> dict[str, str | None]:
+        return found
+
+    async def others() -> dict[str, str | None]:
+        return {"other": None}
+
+    async def metrics() -> list[Any]:
+        return []
+
+    both = {"/livez": (checks, others), "/readyz": (others, checks)}
+    liveness, readiness = both[path]
+    app = admin_app(liveness=liveness, readiness=readiness, metrics=metrics)
+    async with TestServer(app) as server:
+        assert server.port is not None
+        reply = await fetch(server.port, request(path, host="127.0.0.1"))
+        assert (reply.status, reply.text) == (status, text)
+
+
+async def test_readyz_tells_metadata_from_keys() -> None:
+    """The provider was reached, and its keys are not known yet."""
+    async with quick_stack(config=ADMIN) as stack:
+        await stack.stop_gate()
+        stack.issuer.quirks.drop.add("keys")
+        gate = await stack.start_gate()
+        provider = gate.providers.by_id("")
+        assert provider is not None
+        await provider.metadata()
+        reply = await probe(stack, "/readyz")
+        assert (reply.status, reply.text) == (
+            503,
+            f"provider: ok\nkeys: not known yet: {stack.issuer.url}\nstore: ok\n",
+        )

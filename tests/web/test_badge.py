@@ -1,13 +1,16 @@
 """The badge's own paths, its way into pages through a whole gate, and sessions that it does not keep alive."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from oidcgate.demo.issuer import Client
 from oidcgate.session.lifecycle import SEEN_WINDOW
-from oidcgate.web.badge import SCRIPT, TAG, initials
+from oidcgate.web.badge import CANVAS, initials, script_in
+from oidcgate.web.colour import LEAST, contrast
+from oidcgate.web.look import PLAIN
 from oidcgate.web.sessions import IN_USE
 from tests.support.browser import NAVIGATION, Browser, Page
 from tests.support.central import Central, set_every_clock
@@ -15,6 +18,7 @@ from tests.support.stack import CLIENT, SECRET, Clock, Stack
 from tests.web.steps import RETURN, ask, clocked, consent, gate_of, intercept_store, lives, quick_stack, the_live, turn
 
 HOUR = 3600
+SCRIPT, TAG = script_in(PLAIN.colour)
 OUR_LINK = {**NAVIGATION, "Sec-Fetch-Site": "same-origin"}
 ELEMENT = '<script src="/oauth2/badge.js" defer></script>'
 
@@ -110,6 +114,23 @@ def test_the_script_is_small_and_harmless() -> None:
         assert word not in SCRIPT
     for word in (b"fetch =", b"XMLHttpRequest", b"prototype", b"cookie", b"localStorage"):
         assert word not in SCRIPT
+
+
+@pytest.mark.parametrize("colour", ["#1d5fd1", "#ffd400", "#000000", "#ffffff"])
+def test_the_script_has_the_colour_of_the_pages(colour: str) -> None:
+    """Made readable on the badge's ground, in both schemes, and with text that can be read on it."""
+    found = re.findall(r"aside\{--a:(#\w{6});--o:(#\w{6})", script_in(colour).body.decode())
+    assert len(found) == len(CANVAS) == 2
+    for (accent, text), ground in zip(found, CANVAS.values(), strict=True):
+        assert contrast(accent, ground) >= LEAST
+        assert contrast(text, accent) >= LEAST
+    assert len({script_in(other).tag for other in ("#000001", "#1d5fd1")}) == 2
+
+
+async def test_a_configured_colour() -> None:
+    """Is the script's."""
+    async with quick_stack(config={"look": {"colour": "#0b6e4f"}}) as stack:
+        assert b"--a:#0b6e4f;" in (await Browser().fetch(f"{stack.url}/oauth2/badge.js")).reply.body
 
 
 # What it asks.

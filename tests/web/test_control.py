@@ -168,3 +168,24 @@ async def test_an_answer_is_the_last_that_is_heard() -> None:
     await asyncio.wait_for(channel.listen(), LIMIT)
     assert await question == {"answers": 1, "good": True}
     assert hung_up.is_set()
+
+
+async def test_when_the_other_side_was_heard() -> None:
+    """Any word counts, also an answer that nobody waits for any more: whoever is slow is not gone."""
+    heard = asyncio.Event()
+
+    async def note(_message: Message) -> Message | None:
+        heard.set()
+        return None
+
+    async with raw(note) as (channel, _listening, other):
+        loop = asyncio.get_running_loop()
+        for text in (b'{"say": "news"}\n', b'{"answers": 999}\n{"say": "news"}\n'):
+            channel.heard = 0.0
+            heard.clear()
+            await loop.sock_sendall(other, text)
+            await asyncio.wait_for(heard.wait(), LIMIT)
+            assert channel.heard > 0.0
+        channel.heard = 0.0
+        assert await channel.ask("anything", limit=0.01) is None
+        assert channel.heard == 0.0

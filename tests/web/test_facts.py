@@ -149,3 +149,13 @@ def test_reprs_show_no_cookie() -> None:
     """What a traceback prints is not secret."""
     found = read(table(), Asked((b"Cookie", b"oidcgate=" + HANDLE)))
     assert HANDLE.decode() not in repr(found)
+
+
+def test_a_request_of_a_trace_is_not_remembered() -> None:
+    """The next one has another block: the table is kept for those that come again."""
+    parent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    session = (b"Cookie", b"oidcgate=" + HANDLE)
+    for extra, is_kept in (((b"Traceparent", parent), False), ((b"Traceparent", b"nonsense"), True)):
+        facts, asked = table(), Asked(session, extra)
+        facts.remember(asked, read(facts, asked))  # type: ignore[arg-type]
+        assert (facts.known(asked.raw_headers) is not None) == is_kept

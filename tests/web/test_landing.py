@@ -20,7 +20,9 @@ from tests.support.central import Central, question, set_every_clock
 from tests.support.stack import Clock, Stack
 from tests.web.steps import gate_of, lives, look_again
 
-ROW = re.compile(r"<li><div><strong>(.*?)</strong><span>(.*?)</span></div><a class=\"(.*?)\" href=\"(.*?)\">")
+ROW = re.compile(
+    r"<li(?: class=\"\w+\")?><div><strong>(.*?)</strong><span>(.*?)</span></div><a class=\"(.*?)\" href=\"(.*?)\">"
+)
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from oidcgate.kube.diagnosis import Finding, Part
 from oidcgate.web import texts
-from oidcgate.web.misfit import action_row, findings_of, preformatted
-from oidcgate.web.pages import Action
+from oidcgate.web.misfit import findings_of
 
 HOSTILE = '<script>alert("1")</script>&'
 
@@ -22,11 +21,5 @@ def test_a_finding() -> None:
 def test_nothing_is_markup() -> None:
     """Names come from tokens and from API servers."""
     html = findings_of([Finding(Part.CA, HOSTILE, HOSTILE, where=HOSTILE, flags=HOSTILE)])
-    html += preformatted(HOSTILE, HOSTILE) + action_row(Action(HOSTILE, HOSTILE))
     assert "<script" not in html
     assert 'alert("' not in html
-
-
-def test_a_text_to_copy() -> None:
-    """It can be scrolled without a mouse, and has a name."""
-    assert preformatted("x", "what") == '<pre tabindex="0" role="region" aria-label="what">x</pre>'

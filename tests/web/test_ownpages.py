@@ -375,6 +375,29 @@ async def test_wrong_methods(stack: Stack, method: str, name: str, allow: str) -
     assert await is_signed_in(browser, stack)
 
 
+async def test_people_are_told_by_a_page(stack: Stack) -> None:
+    """What is for programs, and what another site sent, are told to whoever opens a page as such."""
+    browser = await stack.browser()
+    page = await browser.send("GET", f"{stack.url}/oauth2/backchannel-logout", NAVIGATION)
+    assert (page.status, page.reply.value("Allow")) == (405, "POST")
+    assert f"<h1>{texts.NO_METHOD[0]}</h1>" in page.text
+    for name in ("sign_out", "session"):
+        foreign = {**NAVIGATION, **FORM, "Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
+        page = await browser.send("POST", f"{stack.url}/oauth2/{name}", foreign, b"end=others")
+        assert page.status == 403
+        assert f"<h1>{texts.FOREIGN[0]}</h1>" in page.text
+    assert await is_signed_in(browser, stack)
+
+
+async def test_every_page_names_its_request(stack: Stack) -> None:
+    """At its foot, as the log does."""
+    browser = await stack.browser()
+    for name in ("", "session", "sign_out", "access", "kubectl", "nothing"):
+        page = await browser.open(f"{stack.url}/oauth2/{name}")
+        (request_id,) = re.findall(r"<footer><p>Request ([0-9a-z-]+)</p></footer>", page.text)
+        assert f'"{request_id}"' in stack.access_log()
+
+
 async def test_head_is_get_less_the_body(stack: Stack) -> None:
     """Our pages answer HEAD."""
     page = await Browser().send("HEAD", f"{stack.url}/oauth2/signed_out", NAVIGATION)

@@ -167,7 +167,7 @@ async def test_hostile_names() -> None:
             assert shared.token is not None
             shared.token = replace(shared.token, claims=claims)
         page: Any = gate_of(stack).session_page
-        text = page._body(live, [], everybody=False)
+        text = page._page(live, [], everybody=False).main(200)
         assert bad not in text
         assert "&lt;b&gt;&amp;" in text
 

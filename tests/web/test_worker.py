@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from oidcgate.errors import StoreUnavailable
-from oidcgate.web.control import Channel, Message
+from oidcgate.web.control import Channel, Message, OnMessage
 from oidcgate.web.worker import Worker
 from tests.support.browser import Browser
+from tests.support.counted import Counted, of_families
 from tests.support.raw import connect, fetch, request
 from tests.support.stack import Stack
 from tests.web.steps import MEMORY, ask, quick_stack
@@ -40,9 +41,9 @@ class Master:
 
 
 @asynccontextmanager
-async def talking(ours: socket.socket, port: int) -> AsyncIterator[Master]:
+async def talking(ours: socket.socket, port: int, hear: OnMessage = nothing) -> AsyncIterator[Master]:
     """The conversation from the master's side; hangs up at the end."""
-    channel = await Channel.over(ours, nothing)
+    channel = await Channel.over(ours, hear)
     listening = asyncio.create_task(channel.listen())
     try:
         yield Master(channel, port)
@@ -52,7 +53,7 @@ async def talking(ours: socket.socket, port: int) -> AsyncIterator[Master]:
 
 
 @asynccontextmanager
-async def employed() -> AsyncIterator[tuple[Master, "asyncio.Task[int]", Worker]]:
+async def employed(hear: OnMessage = nothing) -> AsyncIterator[tuple[Master, "asyncio.Task[int]", Worker]]:
     """A worker in this process."""
     ours, theirs = socket.socketpair()
     sock = socket.create_server(("127.0.0.1", 0))
@@ -60,7 +61,7 @@ async def employed() -> AsyncIterator[tuple[Master, "asyncio.Task[int]", Worker]
     worker = Worker([sock])
     running = asyncio.create_task(worker.run(theirs))
     try:
-        async with talking(ours, sock.getsockname()[1]) as master:
+        async with talking(ours, sock.getsockname()[1], hear) as master:
             yield master, running, worker
         assert await asyncio.wait_for(running, LIMIT) == 0
     finally:
@@ -197,6 +198,46 @@ async def test_a_reload_leaves_connections_their_time() -> None:
         await master.ask("start", config=document(stack))
         assert await master.ask("stop", drain=0.1, patient=True) == {}
         assert await asyncio.wait_for(asyncio.shield(running), LIMIT) == 0
+
+
+async def test_last_words() -> None:
+    """All that was counted is told at the very end: what drained, what was cut, and websockets that were closed."""
+    last: list[Counted] = []
+
+    async def hear(message: Message) -> Message | None:
+        if message["say"] == "farewell":
+            last.append(of_families(message["metrics"]))
+        return None
+
+    async with quick_stack() as stack, employed(hear) as (master, running, worker):
+        await master.ask("start", config=document(stack))
+        browser = await signed_in(master, stack)
+        gate: Any = worker._gate
+        before = of_families((await master.ask("metrics"))["metrics"])
+        host, cookie = f"localhost:{stack.port}", {"Cookie": browser.cookie_header(stack.url)}
+        socket_headers = {
+            **cookie,
+            "Origin": stack.url,
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+        terminal, stream = await connect(master.port), await connect(master.port)
+        await terminal.send(request("/api/sockjs/000/abcdefgh/websocket", host=host, headers=socket_headers))
+        assert (await terminal.head()).status == 101
+        follow = {**cookie, "Sec-Fetch-Site": "same-origin"}
+        await stream.send(request("/api/v1/events", host=host, headers=follow))
+        assert (await stream.head()).status == 200
+        assert len(gate.connections()) >= 2
+        assert await master.ask("stop", drain=0.2) == {}
+        assert await asyncio.wait_for(asyncio.shield(running), LIMIT) == 0
+        await terminal.close()
+        await stream.close()
+    (told,) = last
+    assert told.fell(before) == []
+    found = told.since(before, "oidcgate_requests_total", "outcome")
+    assert found == {"websocket": 1, "aborted": 1}
 
 
 @asynccontextmanager

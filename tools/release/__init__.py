@@ -1,0 +1,1 @@
+"""`make release-check`: everything that has to hold of a package before it is published."""
