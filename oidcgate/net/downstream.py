@@ -151,7 +151,7 @@ class Downstream(RequestHandler):
         super().connection_made(transport)
         refusal = self._server.refusal(self.address)
         if refusal is not None:
-            self._refuse(refusal)
+            self._refuse(*refusal)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Called by the event loop."""
@@ -338,9 +338,10 @@ class Downstream(RequestHandler):
         if not self._head_since:
             self._head_since = self._loop.time()
         if self._head_bytes > self._head_limit:
-            self._refuse(TOO_LARGE)
+            self._refuse(TOO_LARGE, "large")
 
-    def _refuse(self, answer: bytes) -> None:
+    def _refuse(self, answer: bytes, reason: str) -> None:
+        self._server.turned_away[reason] += 1
         if self.transport is not None:
             self.transport.write(answer)
         self.force_close()
@@ -354,7 +355,7 @@ class Downstream(RequestHandler):
     def sweep(self, now: float, header_timeout: float) -> None:
         """Once a second: end what has waited too long. ``now`` is the event loop's time."""
         if self._head_since and now - self._head_since > header_timeout:
-            self._refuse(TOO_SLOW)
+            self._refuse(TOO_SLOW, "slow")
         elif self.transport is not None and self._is_stalled(self.transport.get_write_buffer_size(), now):
             self.transport.abort()
         elif self.writer_of_reply is not None:
@@ -375,12 +376,13 @@ class Downstream(RequestHandler):
     ) -> Any:
         """Answer what aiohttp's parser refused, in our words: it would quote the input, and log it."""
         if isinstance(exc, LineTooLong) or (isinstance(exc, BadHttpMessage) and "headers" in str(exc).lower()):
-            answer = TOO_LARGE
+            answer, reason = TOO_LARGE, "large"
         elif status < 500:
-            answer = plain_answer(400, "Bad Request", "This is not a well-formed HTTP/1.1 request.")
+            answer, reason = MALFORMED, "malformed"
         else:
-            answer = plain_answer(500, "Internal Server Error", "Something went wrong in the gate.")
+            answer, reason = plain_answer(500, "Internal Server Error", "Something went wrong in the gate."), "error"
             log.error("unexpected error while answering", exc_info=exc)
+        self._server.turned_away[reason] += 1
         if self.transport is not None:
             self.transport.write(answer)
         return CLOSED
@@ -396,7 +398,13 @@ def plain_answer(status: int, reason: str, sentence: str) -> bytes:
 
 
 TOO_LARGE = plain_answer(431, "Request Header Fields Too Large", "The request's headers are too large.")
+MALFORMED = plain_answer(400, "Bad Request", "This is not a well-formed HTTP/1.1 request.")
+TOO_MANY = plain_answer(503, "Service Unavailable", "Too many connections; try again in a moment.")
+TOO_MANY_FROM_THERE = plain_answer(429, "Too Many Requests", "Too many connections from this address.")
 TOO_SLOW = plain_answer(408, "Request Timeout", "The request's headers took too long.")
+
+
+TURNED_AWAY = ("connections", "address", "malformed", "large", "slow", "error")
 
 
 class DownstreamServer(web.Server):
@@ -410,6 +418,9 @@ class DownstreamServer(web.Server):
         most: connections in all.
         most_per_address: connections from one address, unless ``is_exempt`` says otherwise.
         header_timeout: seconds for a request's head to arrive.
+
+    Attributes:
+        turned_away: how many were not let in, or not heard out, by why.
     """
 
     def __init__(
@@ -432,6 +443,7 @@ class DownstreamServer(web.Server):
         self._is_exempt = is_exempt
         self._per_address: Counter[str] = Counter()
         self._addresses: dict[RequestHandler, str] = {}
+        self.turned_away = Counter(dict.fromkeys(TURNED_AWAY, 0))
 
     def __call__(self) -> RequestHandler:
         """A protocol for a new connection."""
@@ -465,12 +477,12 @@ class DownstreamServer(web.Server):
             if not self._per_address[address]:
                 del self._per_address[address]
 
-    def refusal(self, address: str) -> bytes | None:
-        """What a connection too many is told."""
+    def refusal(self, address: str) -> tuple[bytes, str] | None:
+        """What a connection too many is told, and which limit it is above."""
         if len(self._addresses) > self._most:
-            return plain_answer(503, "Service Unavailable", "Too many connections; try again in a moment.")
+            return TOO_MANY, "connections"
         if self._per_address[neighbourhood(address)] > self._most_per_address and not self._is_exempt(address):
-            return plain_answer(429, "Too Many Requests", "Too many connections from this address.")
+            return TOO_MANY_FROM_THERE, "address"
         return None
 
     def sweep(self) -> None:

@@ -27,7 +27,7 @@ _CHUNK = 16 * 1024
 # Identity, so that the size limit is on what the provider sends and nothing can unfold in memory.
 _FIXED_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "oidcgate"}
 
-OnCall = Callable[[str, float, bool], None]
+OnCall = Callable[[str, float, int], None]
 
 
 class Reply(NamedTuple):
@@ -52,7 +52,7 @@ def map_errors(what: str) -> Iterator[None]:
 
 class Calls:
     """
-    The way to one provider. ``on_call`` is told of each call: its name, its seconds, and whether it went well.
+    The way to one provider. ``on_call`` is told of each call: its name, its seconds, and its status, 0 = no answer.
 
     Args: ``ca_file`` the only authorities to believe, None for the system's; ``proxy`` an HTTP proxy's URL;
     ``timeout`` seconds for one call.
@@ -67,7 +67,7 @@ class Calls:
         self._proxy = proxy
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
-        self.on_call: OnCall = lambda _what, _seconds, _is_good: None
+        self.on_call: OnCall = lambda _what, _seconds, _status: None
         self._closed = False
 
     async def call(self, url: str, *, what: str, request: TokenRequest | None = None) -> Reply:
@@ -82,7 +82,7 @@ class Calls:
             reply = await self._call(url, what, request)
             status = reply.status
         finally:
-            self.on_call(what, time.monotonic() - began, 200 <= status < 300)
+            self.on_call(what, time.monotonic() - began, status)
         return reply
 
     async def _call(self, url: str, what: str, request: TokenRequest | None) -> Reply:

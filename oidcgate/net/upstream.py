@@ -24,7 +24,7 @@ from oidcgate.proxy.rewrite import host_line
 
 log = logging.getLogger("oidcgate.upstream")
 
-MOST_IDLE = 128  # connections kept for one address
+MOST_IDLE = 128  # connections kept for one address that is in use
 LONGEST_IDLE = 50.0  # seconds; servers give up after 60 or more
 DOWN_FOR = 5.0  # seconds for which a replica that did not accept a connection is left alone, where there are others
 WRITE_BUFFER = 512 * 1024  # bytes held for a slow reader before the other side is asked to wait
@@ -117,7 +117,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.reused = True
             self.idle_since = now
             idle = self.pool.idle
-            if len(idle) < MOST_IDLE and not transport.is_closing():
+            if len(idle) < self.pool.most_idle and not transport.is_closing():
                 idle.append(self)
             else:
                 self.abort()
@@ -188,6 +188,7 @@ class Pool:
         self._server_name = upstream.server_name or address.server_name or address.host
         self._connect_timeout = upstream.connect_timeout
         self.idle: list[UpstreamConnection] = []
+        self.most_idle = MOST_IDLE
 
     def __repr__(self) -> str:
         return f"<Pool {self.address} {len(self.idle)} idle>"
@@ -240,6 +241,11 @@ class Pool:
         """Close those idle for too long. ``now`` is the event loop's time."""
         for connection in [c for c in self.idle if now - c.idle_since > LONGEST_IDLE]:
             connection.abort()
+
+    def retire(self) -> None:
+        """The replica has left: connections that carry a request are closed after it."""
+        self.most_idle = 0
+        self.close()
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -332,7 +338,7 @@ class UpstreamPools:
         if set(addresses) == set(known):
             return
         for address in known.keys() - set(addresses):
-            known[address].close()
+            known[address].retire()
         self.pools = [known.get(address) or self._pool(address) for address in dict.fromkeys(addresses)]
         log.info(
             "the replicas are now %s", ", ".join(f"{pool.address.host}:{pool.address.port}" for pool in self.pools)

@@ -6,19 +6,20 @@ Edge by the gate's parts. Nothing here is kept up to date on the way of a reques
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from oidcgate.net.downstream import Downstream
+from oidcgate.net.downstream import Downstream, DownstreamServer
 from oidcgate.net.relay import Exchange
 from oidcgate.net.tunnel import Tunnel
 from oidcgate.web.audit import Audit
 from oidcgate.web.logs import AccessLog
 from oidcgate.web.providers import Providers
-from oidcgate.web.sessions import Sessions
+from oidcgate.web.sessions import IN_USE, Sessions
 from oidcgate.web.site import SiteRuntime
 from oidcgate.web.timedstore import TimedStore
 
@@ -33,7 +34,7 @@ class Observed:
     store: TimedStore
     audit: Audit
     access_log: AccessLog
-    connections: Callable[[], Sequence[Downstream]]
+    downstream: DownstreamServer
 
 
 class Gauges(Collector):
@@ -45,7 +46,7 @@ class Gauges(Collector):
     def collect(self) -> Iterable[Metric]:
         """As prometheus-client calls it."""
         seen = self._seen
-        connections = seen.connections()
+        connections = cast(list[Downstream], seen.downstream.connections)
         yield gauge("connections", "Connections from browsers that are open.", len(connections))
         yield gauge("sessions", "Sessions in use, by process and site.", len(seen.sessions))
         yield gauge("store_ready", "Whether the session store did what it was last asked for.", seen.store.is_well)
@@ -55,6 +56,12 @@ class Gauges(Collector):
         yield CounterMetricFamily(
             "oidcgate_log_lines_lost", "Lines of the access log that could not be written.", value=seen.access_log.lost
         )
+        away = CounterMetricFamily(
+            "oidcgate_turned_away", "Connections and requests refused before a site was known.", labels=["reason"]
+        )
+        for reason, count in seen.downstream.turned_away.items():
+            away.add_metric([reason], count)
+        yield away
         yield self._providers()
         yield from self._tokens()
         yield from self._upstreams(connections)
@@ -70,10 +77,12 @@ class Gauges(Collector):
 
     def _tokens(self) -> Iterable[Metric]:
         """Of the sessions in use here; without one there is nothing to say."""
-        grants = {id(live.shared): live.shared for live in self._seen.sessions.lives() if live.handle}
-        now, shared = time.time(), list(grants.values())
-        logins = [each.grant.obtained for each in shared if each.grant.obtained]
-        ends = [each.token.claims.expires for each in shared if each.token is not None]
+        now, lives = time.time(), [live for live in self._seen.sessions.lives() if live.handle]
+        logins = [live.shared.grant.obtained for live in lives if live.shared.grant.obtained]
+        used = [
+            live.shared for live in lives if now - live.seen < IN_USE
+        ]  # the others' are renewed when they come back
+        ends = [each.token.claims.expires for each in used if each.token is not None]
         if logins:
             yield gauge("oldest_grant_age_seconds", "Since the login that is longest ago.", now - min(logins))
         if ends:

@@ -272,6 +272,8 @@ class Master:
                     log.error("reload refused: %s", problem)
             except OidcgateError as error:
                 log.error("reload refused: %s", error)
+            except Exception:
+                log.exception("reload failed, everything stays as it was")
             self._crew.reloads[outcome] += 1
             self._forget()
 

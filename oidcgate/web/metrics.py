@@ -4,6 +4,8 @@ What happens now and then, counted where it happens: logins, renewals, calls to 
 Edge: prometheus-client, with a registry of its own for each gate. Requests are counted by ``tally``, in batches.
 """
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from oidcgate.errors import OidcgateError, UpstreamError
@@ -20,7 +22,6 @@ SESSION_ENDS = {
     "it was not used for too long, or reached its longest life": "ran_out",
     "its tokens could not be renewed": "not_renewed",
     "the same person signed in from too many browsers": "too_many",
-    "your account may no longer use this site": "not_permitted",
 }
 OTHER_END = "other"
 
@@ -52,6 +53,16 @@ class Metrics:
         full = f"oidcgate_{name}_duration_seconds"
         return Histogram(full, text, (*labels, "outcome"), registry=self.registry, buckets=BUCKETS)
 
+    def begin(self, sites: Iterable[SiteRuntime]) -> None:
+        """Series that are to begin at 0: Prometheus takes no notice of a series' first value."""
+        for outcome in ("ok", "refused", "unavailable"):
+            self._refreshes.labels(outcome)
+        for site in sites:
+            for kind in ("connect", "timeout", "protocol", "lost"):
+                self._upstream_errors.labels(site.label, kind)
+            for outcome in ("ok", "refused", "unavailable"):
+                self._logins.labels(site.label, "callback", outcome)
+
     def login(self, site: SiteRuntime, step: str, outcome: str) -> None:
         """A step of a login (start, callback or ticket) is over."""
         self._logins.labels(site.label, step, outcome).inc()
@@ -69,9 +80,10 @@ class Metrics:
         if isinstance(failure, UpstreamError) and failure.kind:
             self._upstream_errors.labels(site.label, failure.kind).inc()
 
-    def provider_called(self, what: str, seconds: float, is_good: bool) -> None:
-        """As ``net.provider_calls.OnCall``."""
-        self._calls.labels(CALLS.get(what, what), word(is_good)).observe(seconds)
+    def provider_called(self, what: str, seconds: float, status: int) -> None:
+        """As ``net.provider_calls.OnCall``; a provider that refuses is one that answers."""
+        outcome = "refused" if 400 <= status < 500 else word(200 <= status < 300)
+        self._calls.labels(CALLS.get(what, what), outcome).observe(seconds)
 
     def stored(self, operation: str, seconds: float, is_good: bool) -> None:
         """As ``web.timedstore.OnOperation``."""

@@ -149,7 +149,6 @@ class GateServer:
         self._wire_forward_auth(table, sequence)
         self.register = Register(store, ring, self.sessions, self.grants, process=run)
         self._wire_pages(table, ring)
-        self._wire_metrics(store)
         self.downstream = DownstreamServer(
             self.gate.handle,
             self.quick,
@@ -160,6 +159,7 @@ class GateServer:
             is_exempt=lambda address: facts.is_trusted(address) or self.forward_auth.is_peer(address),
         )
         self._listeners = Listeners(config, self.downstream)
+        self._wire_metrics(store)
 
     def _wire_gate(self, table: SiteTable, sequence: RequestNumbers) -> FactsTable:
         """The five stops, and what they ask on the way."""
@@ -248,12 +248,13 @@ class GateServer:
     def _wire_metrics(self, store: TimedStore) -> None:
         """Who tells of what happens, and what is looked at when somebody asks."""
         metrics = self.gate.metrics = self.metrics
+        metrics.begin(self.sites)
         self.quick.on_broken = metrics.upstream_failed
         self.grants.on_refresh = metrics.refreshed
         for provider in self.providers:
             provider.watch(metrics.provider_called)
         observed = Observed(
-            self.sites, self.sessions, self.providers, store, self.audit, self.access_log, self.connections
+            self.sites, self.sessions, self.providers, store, self.audit, self.access_log, self.downstream
         )
         metrics.registry.register(Gauges(observed))
 

@@ -1,8 +1,8 @@
 """
 Tells the supervisor that started us how we are.
 
-Edge: the datagram socket of sd_notify(3). Without one in the environment nothing is told, and one that does not listen is
-no reason to fail.
+Edge: the datagram socket of sd_notify(3). Without one in the environment nothing is told, and one that does not listen
+is no reason to fail.
 """
 
 import contextlib

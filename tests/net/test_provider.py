@@ -783,19 +783,19 @@ async def test_revoke(provider: Provider, issuer: Issuer) -> None:
 
 async def test_calls_are_told_by_name(provider: Provider, issuer: Issuer) -> None:
     """Each of the four kinds, once a call; these are the names that metrics know."""
-    told: list[tuple[str, bool]] = []
-    provider.watch(lambda what, _seconds, is_good: told.append((what, is_good)))
+    told: list[tuple[str, int]] = []
+    provider.watch(lambda what, _seconds, status: told.append((what, status)))
     await provider.warm_up()
     await provider.refresh_raw("r1", ["openid"])
     await provider.revoke("r1")
     issuer.answers["revoke"] = lambda: web.Response(status=503)
     await provider.revoke("r1")
     assert told == [
-        ("discovery", True),
-        ("keys", True),
-        ("token endpoint", True),
-        ("revocation", True),
-        ("revocation", False),
+        ("discovery", 200),
+        ("keys", 200),
+        ("token endpoint", 200),
+        ("revocation", 200),
+        ("revocation", 503),
     ]
     assert {CALLS.get(what, what) for what, _ in told} == {"discovery", "keys", "token", "revocation"}
 

@@ -121,22 +121,22 @@ def test_bad_ca_file(tmp_path: Path, content: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "is_good"),
-    [("/echo", True), ("/away", False), ("/bytes/x", False), ("/nothing", False), (f"/bytes/{MAX_BODY + 1}", False)],
+    ("path", "status"),
+    [("/echo", 200), ("/away", 302), ("/bytes/x", 500), ("/nothing", 404), (f"/bytes/{MAX_BODY + 1}", 0)],
 )
-async def test_each_call_is_told_once(calls: Calls, server: TestServer, path: str, is_good: bool) -> None:
-    """By its name; good is an answer that says so, not a redirect, a refusal, or one that is too long."""
-    told: list[tuple[str, bool]] = []
+async def test_each_call_is_told_once(calls: Calls, server: TestServer, path: str, status: int) -> None:
+    """By its name and status; none is that of an answer that is too long, or that did not come."""
+    told: list[tuple[str, int]] = []
 
-    def tell(what: str, seconds: float, good: bool) -> None:
+    def tell(what: str, seconds: float, status: int) -> None:
         assert seconds >= 0.0
-        told.append((what, good))
+        told.append((what, status))
 
     calls.on_call = tell
     with contextlib.suppress(ProviderError):
         await calls.call(str(server.make_url(path)), what="keys")
-    assert told == [("keys", is_good)]
+    assert told == [("keys", status)]
     told.clear()
     with pytest.raises(ProviderUnreachable):
         await calls.call("http://127.0.0.1:1/", what="discovery")
-    assert told == [("discovery", False)]
+    assert told == [("discovery", 0)]

@@ -108,7 +108,7 @@ async def test_without_sessions_nothing_is_said_of_tokens() -> None:
 
 
 async def test_the_tokens_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest login and the nearest expiry, of all sessions; an expiry may lie behind."""
+    """The oldest login of all sessions, and the nearest expiry of those in use: others are renewed when they come back."""
     async with clocked(issuer={"id_token_life": 3600}) as (stack, clock):
         monkeypatch.setattr("oidcgate.web.gauges.time", SimpleNamespace(time=clock))
         await stack.browser()
@@ -117,8 +117,14 @@ async def test_the_tokens_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
         found = now(stack)
         assert found.value("oidcgate_sessions") == 2
         assert 600 <= found.value(AGE) < 660
-        assert 2940 < found.value(EXPIRY) <= 3000
+        assert 3540 < found.value(EXPIRY) <= 3600
+        for live in lives(stack):
+            live.seen = clock()
+        assert 2940 < now(stack).value(EXPIRY) <= 3000
         clock.ahead += 7200
+        assert not now(stack).has(EXPIRY)
+        for live in lives(stack):
+            live.seen = clock()
         assert -4260 < now(stack).value(EXPIRY) <= -4200
 
 
