@@ -6,13 +6,14 @@ Edge by what calls it. Rules of this file:
 - Labels have few values: a site as it is configured, and one of the words below.
 """
 
-from bisect import bisect_left
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from oidcgate.web.logs import Row
+from oidcgate.web.logs import LoggedSite, Row
 
 OK = "ok"  # the UI answered below 500
 UI_ERROR = "ui_error"
@@ -30,9 +31,9 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 LIMITS = (*(f"{bucket:g}" for bucket in BUCKETS), "+Inf")
 
 
-def outcome_of(status: int, waited: float) -> str:
-    """What a status means; ``waited`` is below zero when the UI was not asked, or did not answer."""
-    if waited >= 0:
+def outcome_of(status: int, *, answered: bool) -> str:
+    """What a status means; ``answered`` when it is the UI's."""
+    if answered:
         return WEBSOCKET if status == 101 else OK if status < 500 else UI_ERROR
     if status == GONE:
         return ABORTED
@@ -52,11 +53,16 @@ class Times:
         self.counts = [0] * len(LIMITS)
         self.sum = 0.0
 
-    def add(self, seconds: float) -> None:
-        """One more; below zero is what a clock that was set back makes of hardly any time."""
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        if seconds > 0:
-            self.sum += seconds
+    def add(self, times: list[float]) -> None:
+        """Some more, in any order; below zero is what a clock that was set back makes of hardly any time."""
+        times.sort()  # then a look a limit, not one a time
+        before = 0
+        for index, limit in enumerate(BUCKETS):
+            upto = bisect_right(times, limit, before)
+            self.counts[index] += upto - before
+            before = upto
+        self.counts[-1] += len(times) - before
+        self.sum += sum(times) if times[0] >= 0 else sum(time for time in times if time > 0)
 
     def add_all(self, other: "Times") -> None:
         """Another one's, too."""
@@ -92,17 +98,20 @@ class RequestTally(Collector):
 
     def __call__(self, rows: Sequence[Row]) -> None:
         """Count a batch."""
-        lines = self._lines
-        for _, site, _, _, _, status, count, seconds, _, _, waited, word, _ in rows:
-            key = ("" if site is None else site.label, word or outcome_of(status, waited))
-            line = lines.get(key)
-            if line is None:
-                line = lines[key] = Line()
-            line.count += 1
-            line.bytes += count
-            line.times.add(seconds)
-            if waited >= 0:
-                line.waits.add(waited)
+        alike: defaultdict[tuple[LoggedSite | None, int, str, bool], list[Row]] = defaultdict(list)
+        for row in rows:
+            _, site, _, _, _, status, _, _, _, _, waited, word, _ = row
+            alike[site, status, word, waited >= 0].append(row)
+        for (site, status, word, answered), some in alike.items():
+            self._add("" if site is None else site.label, word or outcome_of(status, answered=answered), some)
+
+    def _add(self, label: str, outcome: str, rows: list[Row]) -> None:
+        line = self._lines.setdefault((label, outcome), Line())
+        line.count += len(rows)
+        line.bytes += sum([row[6] for row in rows])
+        line.times.add([row[7] for row in rows])
+        if rows[0][10] >= 0:
+            line.waits.add([row[10] for row in rows])
 
     def collect(self) -> Iterable[Metric]:
         """As prometheus-client calls it."""
