@@ -2,7 +2,7 @@
 Who may pass: the one place where a request's fate is decided.
 
 Pure. Rules of this file:
-- Refusals come first and need no session: isolation of origins (BR-02, BR-03), then rules by path, then people.
+- Refusals come first and need no session: isolation of origins, then rules by path, then people.
 - Public paths are explicit, and a path that servers could read in two ways never matches a public rule.
 """
 
@@ -65,7 +65,7 @@ class Crossing(Enum):
 
 
 def crossing(head: Head, origin: str) -> Crossing:
-    """Classify by Fetch Metadata, then Origin, then Referer (BR-02, BR-03)."""
+    """Classify by Fetch Metadata, then Origin, then Referer."""
     ours = origin.encode()
     if head.origin is not None and head.origin != ours:
         return Crossing.FOREIGN

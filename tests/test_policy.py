@@ -1,4 +1,4 @@
-"""The policy: who may come from where, by which rule, whatever way a path is spelled (BR-02 to BR-04, BR-06)."""
+"""The policy: who may come from where, by which rule, whatever way a path is spelled."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def person(**changes: Any) -> Claims:
     return Claims(**(values | changes))
 
 
-# From where (BR-02, BR-03).
+# From where.
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_honest_paths_have_few_readings(path: str) -> None:
     assert len(found) <= 16
 
 
-# Without a session (BR-06).
+# Without a session.
 
 
 @pytest.mark.parametrize(

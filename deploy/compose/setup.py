@@ -7,6 +7,7 @@ trust cannot be harmed with it. What is there and good for another month stays a
 
 import argparse
 import datetime
+import ipaddress
 import os
 import secrets
 from pathlib import Path
@@ -59,10 +60,12 @@ def certificates(now: datetime.datetime) -> tuple[bytes, bytes, bytes]:
     name = x509.DNSName(ISSUER_HOST)
     signer, key = generate_private_key(SECP256R1()), generate_private_key(SECP256R1())
     issuer = _called("oidcgate on this machine")
+    anywhere = [x509.IPAddress(ipaddress.ip_network(network)) for network in ("0.0.0.0/0", "::/0")]
     authority = (
         _drawn(issuer, issuer, signer, now)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.NameConstraints(permitted_subtrees=[name], excluded_subtrees=None), critical=True)
+        # What is permitted of names says nothing of addresses (RFC 5280 §4.2.1.10), hence their exclusion.
+        .add_extension(x509.NameConstraints(permitted_subtrees=[name], excluded_subtrees=anywhere), critical=True)
         .add_extension(_usage(signs=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(signer.public_key()), critical=False)
         .sign(signer, hashes.SHA256())

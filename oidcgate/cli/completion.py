@@ -42,7 +42,7 @@ class Command:
 def add_completion(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The options of ``completion``."""
     command = commands.add_parser("completion", help="print what a shell needs to complete our commands")
-    command.add_argument("shell", choices=SHELLS)
+    command.add_argument("shell", choices=SHELLS, help="whose words it is written in")
 
 
 def completion(shell: str, parser: argparse.ArgumentParser) -> int:

@@ -13,7 +13,7 @@ def add_kubectl(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def add_kubeconfig(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The options of ``kubeconfig``."""
     command = commands.add_parser("kubeconfig", help="print a kubeconfig that signs kubectl in at a site's cluster")
-    command.add_argument("--config", type=Path, required=True, metavar="FILE")
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="the gate's configuration")
     command.add_argument("--site", metavar="URL", help="which site, if there are several")
     command.add_argument("--server", metavar="URL", help="the API server, where the configuration does not name it")
     command.add_argument("--name", metavar="NAME", help="of the cluster and the context; else the site's host")
@@ -23,8 +23,8 @@ def add_kubeconfig(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 def add_credential(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The options of ``credential``."""
     command = commands.add_parser("credential", help="kubectl's credential plugin: get a token, show, or sign out")
-    command.add_argument("what", choices=["get", "logout", "status"])
-    command.add_argument("--issuer", required=True, metavar="URL")
+    command.add_argument("what", choices=["get", "logout", "status"], help="get is what kubectl asks for")
+    command.add_argument("--issuer", required=True, metavar="URL", help="who signs people in")
     command.add_argument("--client-id", required=True, metavar="ID", help="a public client of the issuer")
     command.add_argument("--audience", default="", metavar="ID", help="the cluster's own client, whom the token is for")
     command.add_argument("--scope", action="append", metavar="NAME", help="again for each; else what the gate asks for")

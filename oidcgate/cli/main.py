@@ -16,6 +16,8 @@ from oidcgate.cli.sessions import add_sessions
 from oidcgate.errors import ConfigError, OidcgateError
 from oidcgate.snippets import PROXIES
 
+CONFIG = "the gate's configuration"
+
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
@@ -24,10 +26,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="run the gate")
-    serve.add_argument("--config", type=Path, required=True, metavar="FILE")
+    serve.add_argument("--config", type=Path, required=True, metavar="FILE", help=CONFIG)
 
     check = commands.add_parser("check", help="check a configuration without starting")
-    check.add_argument("--config", type=Path, metavar="FILE")
+    check.add_argument("--config", type=Path, metavar="FILE", help=CONFIG)
     check.add_argument("--print", action="store_true", dest="show", help="show the effective configuration")
     check.add_argument("--schema", action="store_true", help="print a JSON Schema for editors")
 
@@ -39,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     add_completion(commands)
 
     imported = commands.add_parser("import", help="write another program's configuration anew as ours")
-    imported.add_argument("what", choices=["oauth2-proxy"])
+    imported.add_argument("what", choices=["oauth2-proxy"], help="whose it is")
     imported.add_argument("files", type=Path, nargs="+", metavar="FILE", help="flags, environment, TOML or alpha YAML")
     imported.add_argument("--environment", type=Path, metavar="FILE", help="KEY=VALUE lines that it runs with")
     imported.add_argument("--output", type=Path, metavar="FILE", help="a new file, in place of standard output")
@@ -55,16 +57,23 @@ def parser() -> argparse.ArgumentParser:
         "--port", type=demo_port, default=8000, help="the gate's port; the next two are the issuer's and the UI's"
     )
     demo.add_argument("--issuer", metavar="URL", help="use this provider, such as a real Dex, in place of the demo's")
-    demo.add_argument("--client-id", default="oidcgate", metavar="ID")
-    demo.add_argument("--client-secret-file", type=Path, metavar="FILE")
+    demo.add_argument("--client-id", default="oidcgate", metavar="ID", help="the client at that provider")
+    demo.add_argument("--client-secret-file", type=Path, metavar="FILE", help="its secret; without one it is public")
+    describe(commands)
     return top
+
+
+def describe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Let each command's own help begin with what the list of commands says of it."""
+    for listed in commands._choices_actions:  # argparse tells it nowhere else
+        commands.choices[listed.dest].description = listed.help
 
 
 def add_snippet(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The options of ``snippet``."""
     snippet = commands.add_parser("snippet", help="print the configuration of the proxy that asks the gate")
-    snippet.add_argument("proxy", choices=sorted(PROXIES))
-    snippet.add_argument("--config", type=Path, required=True, metavar="FILE")
+    snippet.add_argument("proxy", choices=sorted(PROXIES), help="which proxy it is")
+    snippet.add_argument("--config", type=Path, required=True, metavar="FILE", help=CONFIG)
     snippet.add_argument("--site", metavar="URL", help="which site, if there are several")
     snippet.add_argument("--gate", metavar="URL", help="where that proxy reaches the gate")
     snippet.add_argument("--upstream", metavar="URL", help="where it reaches the UI")
@@ -76,9 +85,9 @@ def add_snippet(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def add_explain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The options of ``explain``."""
     explained = commands.add_parser("explain", help="say what would become of a request, and why")
-    explained.add_argument("--config", type=Path, required=True, metavar="FILE")
+    explained.add_argument("--config", type=Path, required=True, metavar="FILE", help=CONFIG)
     explained.add_argument("--url", required=True, help="its address, as in the browser")
-    explained.add_argument("--method", type=str.upper, default="GET")
+    explained.add_argument("--method", type=str.upper, default="GET", help="GET unless told otherwise")
     explained.add_argument("--user", metavar="EMAIL", help="who is signed in, by a verified address")
     explained.add_argument("--subject", metavar="SUB", help="and by the token's sub")
     explained.add_argument("--group", nargs="+", action="extend", default=[], metavar="NAME", help="and their groups")
@@ -95,7 +104,7 @@ def add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     walked = commands.add_parser(
         "doctor", help="walk from the browser's address to the UI, and name the hop that fails"
     )
-    walked.add_argument("--config", type=Path, required=True, metavar="FILE")
+    walked.add_argument("--config", type=Path, required=True, metavar="FILE", help=CONFIG)
     walked.add_argument("--site", metavar="URL", help="only this one, or a host of a site with *")
     walked.add_argument("--json", action="store_true", help="print a list of objects for programs")
     token = walked.add_mutually_exclusive_group()

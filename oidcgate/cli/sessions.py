@@ -6,7 +6,6 @@ printed may come from a stranger's browser, so that a terminal gets no control c
 """
 
 import argparse
-import asyncio
 import json
 import os
 import re
@@ -35,7 +34,7 @@ class SessionsError(OidcgateError):
 def add_sessions(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The options of ``sessions``."""
     command = commands.add_parser("sessions", help="list who is signed in at a running gate, or end a session")
-    command.add_argument("what", choices=["list", "end"])
+    command.add_argument("what", choices=["list", "end"], help="everybody's sessions, or an end to one")
     command.add_argument("name", nargs="?", metavar="NAME", help="the session to end, as the list names it")
     command.add_argument("--config", type=Path, required=True, metavar="FILE", help="the running gate's own")
     command.add_argument("--json", action="store_true", help="print objects for programs")
@@ -49,6 +48,8 @@ def sessions(options: argparse.Namespace) -> int:
         ConfigError: the configuration or the arguments do not allow it.
         SessionsError: the running gate does not.
     """
+    import asyncio  # takes long to load, and kubectl's plugin goes by this module for each command
+
     name = _name(options)
     gate = AdminListener(options.config)
     answer = asyncio.run(gate.ask(name))

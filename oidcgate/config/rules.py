@@ -226,11 +226,26 @@ def _files(config: Config) -> Iterator[Problem]:
         yield from _keys(config.session.keys_file, "session.keys_file")
     if config.look.logo_file is not None:
         yield from _picture(config.look.logo_file, "look.logo_file")
+    if config.session.store.startswith(REDIS):
+        yield from _redis_files(config.session.store)
     for index, site in enumerate(config.sites):
         yield from _authority(site.upstream.ca_file, f"sites[{index}].upstream.ca_file")
         yield from _cluster_files(site, f"sites[{index}].kubernetes")
         if site.provider != type(site.provider)():
             yield from _provider_files(effective_provider(config, site), f"sites[{index}].provider")
+
+
+def _redis_files(url: str) -> Iterator[Problem]:
+    try:
+        address = parse_redis_url(url)
+    except ValueError:
+        return  # which is a problem already
+    yield from _authority(address.ca_file or None, "session.store")
+    for login in (address.login, address.sentinel_login):
+        if login.password_file:
+            yield from _secret(login.password_file, "session.store")
+        if login.password_env:
+            yield from _variable(login.password_env, "session.store")
 
 
 def _cluster_files(site: Site, path: str) -> Iterator[Problem]:
@@ -252,15 +267,19 @@ def _secret(file: str, path: str) -> Iterator[Problem]:
         yield Problem(path, str(error))
 
 
+def _variable(name: str, path: str) -> Iterator[Problem]:
+    try:
+        read_environment(name)
+    except UnusableSecret as error:
+        yield Problem(path, str(error))
+
+
 def _provider_files(provider: Provider, path: str) -> Iterator[Problem]:
     yield from _authority(provider.ca_file, f"{path}.ca_file")
     if provider.client_secret_file is not None:
         yield from _secret(provider.client_secret_file, f"{path}.client_secret_file")
     if provider.client_secret_env is not None:
-        try:
-            read_environment(provider.client_secret_env)
-        except UnusableSecret as error:
-            yield Problem(f"{path}.client_secret_env", str(error))
+        yield from _variable(provider.client_secret_env, f"{path}.client_secret_env")
 
 
 def _keys(file: str, path: str) -> Iterator[Problem]:

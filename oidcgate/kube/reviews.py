@@ -17,7 +17,6 @@ AUTHORIZATION: Final = "authorization.k8s.io/v1"
 SELF_PATH: Final = f"/apis/{AUTHENTICATION}/selfsubjectreviews"
 TOKEN_PATH: Final = f"/apis/{AUTHENTICATION}/tokenreviews"
 SELF_ACCESS_PATH: Final = f"/apis/{AUTHORIZATION}/selfsubjectaccessreviews"
-ACCESS_PATH: Final = f"/apis/{AUTHORIZATION}/subjectaccessreviews"
 SELF_RULES_PATH: Final = f"/apis/{AUTHORIZATION}/selfsubjectrulesreviews"
 ANONYMOUS: Final = "system:anonymous"
 SYSTEM: Final = "system:"  # begins the names that the cluster itself gives
@@ -131,16 +130,6 @@ def self_access_review(permission: Permission) -> dict[str, Any]:
     """May I do this?"""
     spec = {"resourceAttributes": permission.attributes()}
     return {"apiVersion": AUTHORIZATION, "kind": "SelfSubjectAccessReview", "spec": spec}
-
-
-def access_review(permission: Permission, person: Person) -> dict[str, Any]:
-    """May they do this? The one who asks needs to be allowed to."""
-    spec: dict[str, Any] = {"resourceAttributes": permission.attributes(), "user": person.username}
-    if person.groups:
-        spec["groups"] = list(person.groups)
-    if person.uid:
-        spec["uid"] = person.uid
-    return {"apiVersion": AUTHORIZATION, "kind": "SubjectAccessReview", "spec": spec}
 
 
 def self_rules_review(namespace: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@ What a proxy asks when it carries a request itself: whose words those are, and w
 
 Pure. Rules of this file:
 - The original method, host and target are taken only from what that very peer overwrites, and each exactly once; a
-  word that is missing, there twice or malformed is refused, never guessed (KU-05).
+  word that is missing, there twice or malformed is refused, never guessed.
 - What is left of the headers is the client's own block, as it would have come to us: it is judged by the same code.
 - A query in the question itself grants nothing: Caddy appends the client's.
 

@@ -31,7 +31,7 @@ HOP_BY_HOP = frozenset(
 )
 # Framing and routing that the gate writes itself.
 OURS = frozenset({"host", "cookie", "content-length", "expect", "via", "max-forwards"})
-# Whoever sends these claims to be somebody (KU-01), or to have come another way.
+# Whoever sends these claims to be somebody, or to have come another way.
 IDENTITY = frozenset({"authorization", "jwetoken", "x-http-method-override", "x-http-method", "x-method-override"})
 FORWARDING = frozenset({"forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "x-cluster-client-ip", "client-ip"})
 PREFIXES = (

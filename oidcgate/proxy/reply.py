@@ -238,7 +238,7 @@ class ReplyRewriter:
         return _mark(name, value), whole
 
     def _may_set(self, value: bytes) -> bool:
-        """Whether the upstream may set this cookie: not ours, and not for more hosts than its own (SE-04)."""
+        """Whether the upstream may set this cookie: not ours, and not for more hosts than its own."""
         name, *attributes = (part.strip(b" \t") for part in value.split(b";"))
         name = name.lstrip(b"= \t")  # browsers send a nameless cookie as its value alone (RFC 6265bis §5.8.3)
         if is_named(folded(name.partition(b"=")[0]), self._kept):

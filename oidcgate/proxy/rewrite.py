@@ -2,7 +2,7 @@
 From the inbound request to the head that goes to the UI.
 
 Pure. Order (the fourth of five stops): the client's end-to-end headers, then the gate's own, and the bearer last of
-all, so that nothing the client sent can replace or remove it (KU-03).
+all, so that nothing the client sent can replace or remove it.
 """
 
 from oidcgate.inbound import Head

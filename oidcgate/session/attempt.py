@@ -14,7 +14,7 @@ from oidcgate.errors import InvalidSeal
 
 MOST_ATTEMPTS = 20
 MOST_COOKIE_BYTES = 16 * 1024  # of all attempts together: heads have limits, also those of proxies before us
-LIFE = 600.0  # seconds a login may take (RP-02)
+LIFE = 600.0  # seconds a login may take
 MOST_BYTES = 2700  # of one attempt: stays below 4096 with sealing, base64, name and attributes
 LOOP_WINDOW = 60.0  # seconds
 LOOP_LOGINS = 4  # finished logins of one browser within the window that mean a loop

@@ -1,5 +1,5 @@
 """
-The admin listener: probes and figures, never on the public address.
+The admin listener: probes and metrics, never on the public address.
 
 Edge: an aiohttp application of its own.
 """

@@ -2,8 +2,8 @@
 The gate's own answers, in the form that was asked for: a page for people, JSON (or the UI's words) for programs.
 
 Edge: aiohttp responses. Rules of this file:
-- No answer without a session sets a cookie or names what lies behind (BR-06).
-- An outage says when to come back and touches nothing (SE-06).
+- No answer without a session sets a cookie or names what lies behind.
+- An outage says when to come back and touches nothing.
 """
 
 from collections.abc import Awaitable, Callable
@@ -55,7 +55,7 @@ def finished(inbound: "Inbound", response: web.Response, request_id: str = "") -
     Add what every own answer has; a body that was not read ends the connection.
 
     Args:
-        request_id: for the foot of a page that does not have it yet.
+        request_id: for the foot of a page.
     """
     if isinstance(response, Draft):
         response.dress(Frame(inbound.facts.site.look, note(request_id) if request_id else ""))

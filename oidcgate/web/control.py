@@ -8,13 +8,17 @@ the stream means that the other process has gone.
 import asyncio
 import itertools
 import json
+import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+log = logging.getLogger("oidcgate.control")
+
 MOST_LINE = 16 * 1024 * 1024  # bytes; lists of sessions are long
 ANSWER_LIMIT = 2.0  # seconds
+TOO_LONG = "the answer is too long"
 
 Message = dict[str, Any]
 OnMessage = Callable[[Message], Awaitable[Message | None]]
@@ -47,9 +51,13 @@ class Channel:
         return cls(reader, writer, on_message)
 
     def tell(self, **message: Any) -> None:
-        """Say something; nobody listening is no error."""
+        """Say something; nobody listening is no error, and what is too long to be heard is not said."""
+        line = json.dumps(message).encode() + b"\n"
+        if len(line) > MOST_LINE:  # the other side would hang up, and this process would end with that
+            log.error("%d bytes are more than processes tell each other at once", len(line))
+            line = json.dumps({"answers": message.get("answers"), "failure": TOO_LONG}).encode() + b"\n"
         if not self._writer.is_closing():
-            self._writer.write(json.dumps(message).encode() + b"\n")
+            self._writer.write(line)
 
     async def ask(self, say: str, *, limit: float = ANSWER_LIMIT, **message: Any) -> Message | None:
         """Ask something; None when no answer comes within ``limit`` seconds, or the other side goes."""

@@ -238,7 +238,8 @@ class Gate:
                 return live
         if facts.handle is None:
             return None
-        if inbound.path.startswith(self._badge):  # an idle tab's questions are no use of its session
+        # An idle tab's questions are no use of its session, nor is what another site's page does, which is refused.
+        if inbound.path.startswith(self._badge) or facts.how is Crossing.FOREIGN:
             return await self._sessions.look(facts.handle, facts.site)
         live = self._sessions.find(facts.key)
         if live is None or live.fresh_until <= time.time():
@@ -277,7 +278,7 @@ class Gate:
         return Allow()
 
     def _crosses(self, inbound: Inbound) -> bool:
-        """Whether another site's page makes the browser act with our cookie (BR-02 to BR-04)."""
+        """Whether another site's page makes the browser act with our cookie."""
         facts, head = inbound.facts, inbound.facts.head
         if head.upgrade == b"websocket" and head.origin != facts.site.origin.encode():
             return True

@@ -18,6 +18,9 @@ from oidcgate.errors import ConfigError, Problem
 from oidcgate.web.machine import BACKLOG, handshake_limit, remove_stale_socket, server_tls
 
 SOCKET_MODE = 0o660  # the reverse proxy's group may connect
+ADMIN_CONNECTIONS = 64  # probes, monitoring and operators need few
+ADMIN_IDLE = 75.0  # seconds, also for a request's head to arrive
+ADMIN_HEADERS = 48  # lines; what is kept of a head that never ends
 
 Protocols = Callable[[], asyncio.Protocol]
 
@@ -50,7 +53,7 @@ class Listeners:
             await self._add(Listen(*sock.getsockname()[:2]), sock=sock)
         for listen in () if sockets else self._config.listeners:
             try:
-                await (self._open_path(listen) if listen.path else self._open_port(listen))
+                await (self._add(listen, sock=bound_to(listen.path)) if listen.path else self._open_port(listen))
             except OSError as error:
                 raise unusable("listen", listen, error) from None
 
@@ -58,17 +61,6 @@ class Listeners:
         """Accept nobody new."""
         for server in self._servers:
             server.close()
-
-    async def _open_path(self, listen: Listen) -> None:
-        remove_stale_socket(Path(listen.path))
-        sock = socket.socket(socket.AF_UNIX)
-        try:
-            sock.bind(listen.path)
-            os.chmod(listen.path, SOCKET_MODE)
-        except OSError:
-            sock.close()
-            raise
-        await self._add(listen, sock=sock)
 
     async def _open_port(self, listen: Listen) -> None:
         tls = server_tls(self._config)
@@ -93,6 +85,83 @@ class Listeners:
         self.addresses.append(listen)
 
 
+def bound_to(path: str) -> socket.socket:
+    """
+    A socket at a path, which what a killed process left there does not hinder.
+
+    Raises:
+        OSError: the path cannot be used.
+    """
+    remove_stale_socket(Path(path))
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(path)
+        os.chmod(path, SOCKET_MODE)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def listening(listen: Listen, others: Sequence[socket.socket]) -> socket.socket:
+    """
+    A listening socket; further ones of an address share its port, perhaps only after a reload with more workers.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    if listen.path:
+        sock = bound_to(listen.path)
+        sock.listen(BACKLOG)
+        return sock
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    port = others[0].getsockname()[1] if others else listen.port
+    if not others and port:
+        # SO_REUSEPORT would quietly share the port with another gate: look first whether it is free.
+        socket.create_server((listen.host, port), family=family).close()
+    sock = socket.create_server((listen.host, port), family=family, reuse_port=True, backlog=BACKLOG)
+    sock.setblocking(False)
+    return sock
+
+
+class AdminSite(web.BaseSite):
+    """
+    Where the admin listener listens. Whoever holds on to many connections, be it any pod of the cluster, must neither
+    take the gate's memory nor keep the probes out: one too many takes the place of the oldest.
+    """
+
+    def __init__(self, runner: web.AppRunner, listen: Listen) -> None:
+        super().__init__(runner)
+        self._listen = listen
+
+    @property
+    def name(self) -> str:
+        """As aiohttp calls it."""
+        return str(self._listen)
+
+    async def start(self) -> None:
+        """
+        Listen.
+
+        Raises:
+            OSError: the address cannot be used.
+        """
+        await super().start()
+        loop, listen = asyncio.get_running_loop(), self._listen
+        if listen.path:
+            self._server = await loop.create_unix_server(self._protocol, listen.path)
+        else:
+            self._server = await loop.create_server(self._protocol, listen.host, listen.port)
+
+    def _protocol(self) -> asyncio.Protocol:
+        server = self._runner.server
+        assert server is not None
+        connections = server.connections
+        for oldest in connections[: max(0, len(connections) + 1 - ADMIN_CONNECTIONS)]:
+            oldest.force_close()
+        return server()
+
+
 async def listen_admin(app: web.Application, text: str) -> tuple[web.AppRunner, Listen]:
     """
     Serve the admin listener.
@@ -104,16 +173,12 @@ async def listen_admin(app: web.Application, text: str) -> tuple[web.AppRunner, 
         ConfigError: the address cannot be used.
     """
     listen = parse_listen(text)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=ADMIN_IDLE, max_headers=ADMIN_HEADERS)
     await runner.setup()
-    site: web.BaseSite
     if listen.path:
         remove_stale_socket(Path(listen.path))
-        site = web.UnixSite(runner, listen.path)
-    else:
-        site = web.TCPSite(runner, listen.host, listen.port)
     try:
-        await site.start()
+        await AdminSite(runner, listen).start()
     except OSError as error:
         await runner.cleanup()
         raise unusable("admin.listen", listen, error) from None

@@ -22,7 +22,6 @@ from oidcgate.returnto import Destination, location, safe_fragment
 from oidcgate.session.cookies import find_cookie
 from oidcgate.session.ticket import Wish, bound_to
 from oidcgate.web import texts
-from oidcgate.web.answers import note
 from oidcgate.web.attempts import Attempts
 from oidcgate.web.audit import Audit
 from oidcgate.web.destinations import Destinations
@@ -111,17 +110,17 @@ class LoginPages:
         self._prefix = parts.prefix
         self._metrics = parts.metrics
 
-    async def start(self, inbound: Inbound, request_id: str) -> web.Response:
+    async def start(self, inbound: Inbound) -> web.Response:
         """Begin a login: first a tiny page that fetches the fragment, then on to the provider or to the login host."""
         wish = single(inbound.target, "for")
         if wish is not None and inbound.facts.site is self._login:
-            return await self._grant_wish(inbound, wish, request_id)
+            return await self._grant_wish(inbound, wish)
         goal = self._destinations.read(inbound.facts.site, redirect_wanted(inbound))
         if goal is None:
-            return Page(*texts.NOT_OURS, actions=[Action(texts.OPEN, "/")], note=note(request_id)).response(400)
-        return await self._start(inbound, goal, request_id)
+            return Page(*texts.NOT_OURS, actions=[Action(texts.OPEN, "/")]).response(400)
+        return await self._start(inbound, goal)
 
-    async def _start(self, inbound: Inbound, goal: Destination, request_id: str) -> web.Response:
+    async def _start(self, inbound: Inbound, goal: Destination) -> web.Response:
         site, target = inbound.facts.site, inbound.target
         fragment = single(target, "f")
         if inbound.live is not None and not wants_longer(inbound) and self._is_served(inbound.live, goal):
@@ -133,7 +132,7 @@ class LoginPages:
         if elsewhere is not None:
             return redirect(f"{elsewhere}&f={quote(fragment, safe='')}")
         if self._attempts.loops(site, inbound.facts.head.cookie):
-            return self._loop(site, shown(goal, site), request_id)
+            return self._loop(site, shown(goal, site))
         if site is not self._login and self._login.names.domain is None:
             return self._to_login_host(inbound, goal, fragment)
         if self._attempts.is_too_many(inbound.client):
@@ -179,11 +178,11 @@ class LoginPages:
             return None
         return f"{at.origin}{self._prefix}/start?rd={quote(shown(goal, at), safe='')}"
 
-    def _loop(self, site: SiteRuntime, goal: str, request_id: str) -> web.Response:
+    def _loop(self, site: SiteRuntime, goal: str) -> web.Response:
         log.warning("a browser signs in again and again without keeping its session")
         self._metrics.login(site, "start", "loop")
         again = Action(texts.SIGN_IN_AGAIN, f"{self._prefix}/start?rd={quote(goal, safe='')}")
-        response = Page(*texts.LOOP, actions=[again], note=note(request_id)).response(400)
+        response = Page(*texts.LOOP, actions=[again]).response(400)
         self._attempts.forget_finished(site, response)
         return response
 
@@ -203,12 +202,12 @@ class LoginPages:
         response.headers["Location"] = f"{self._login.origin}{self._prefix}/start?for={wish}"
         return response
 
-    async def _grant_wish(self, inbound: Inbound, text: str, request_id: str) -> web.Response:
+    async def _grant_wish(self, inbound: Inbound, text: str) -> web.Response:
         """On the login host: a ticket for the login there is, or a login first."""
         wish = self._handoffs.read_wish(text)
         site = None if wish is None else self._destinations.site_of(wish.origin)
         if wish is None or site is None:
-            return Page(*texts.LATE, actions=[Action(texts.OPEN, "/")], note=note(request_id)).response(400)
+            return Page(*texts.LATE, actions=[Action(texts.OPEN, "/")]).response(400)
         root = self._destinations.table.roots[site.provider_id]
         live = await self._root_session(inbound, root)
         only = self._only(live, site) or (ALL if wish.longer else "")
@@ -271,7 +270,7 @@ class LoginPages:
         return provider
 
     def redirect_uri(self, root: SiteRuntime) -> str:
-        """From the configuration, never from a header (RP-06); one an issuer, never one a cluster."""
+        """From the configuration, never from a header; one an issuer, never one a cluster."""
         return self._login.origin + self._prefix + "/callback" + (f"/{root.provider_id}" if root.provider_id else "")
 
 

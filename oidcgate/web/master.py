@@ -17,7 +17,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from aiohttp import web
 
@@ -28,8 +27,8 @@ from oidcgate.web.admin import admin_app, token_reader
 from oidcgate.web.control import Channel, Message
 from oidcgate.web.crew import Child, Crew, Told
 from oidcgate.web.keys import load_ring
-from oidcgate.web.listeners import SOCKET_MODE, listen_admin
-from oidcgate.web.machine import BACKLOG, raise_file_limit, remove_stale_socket
+from oidcgate.web.listeners import listen_admin, listening
+from oidcgate.web.machine import raise_file_limit
 from oidcgate.web.opening import open_store
 from oidcgate.web.supervisor import READY, STOPPING, tell_supervisor
 
@@ -355,34 +354,6 @@ def _failure(answer: Message) -> OidcgateError:
 def worker_count(config: Config) -> int:
     """How many workers ``workers`` means here."""
     return len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
-
-
-def listening(listen: Listen, others: list[socket.socket]) -> socket.socket:
-    """
-    A listening socket; further ones of an address share its port, perhaps only after a reload with more workers.
-
-    Raises:
-        OSError: the address cannot be used.
-    """
-    if listen.path:
-        remove_stale_socket(Path(listen.path))
-        sock = socket.socket(socket.AF_UNIX)
-        try:
-            sock.bind(listen.path)
-        except OSError:
-            sock.close()
-            raise
-        os.chmod(listen.path, SOCKET_MODE)
-        sock.listen(BACKLOG)
-        return sock
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    port = others[0].getsockname()[1] if others else listen.port
-    if not others and port:
-        # SO_REUSEPORT would quietly share the port with another gate: look first whether it is free.
-        socket.create_server((listen.host, port), family=family).close()
-    sock = socket.create_server((listen.host, port), family=family, reuse_port=True, backlog=BACKLOG)
-    sock.setblocking(False)
-    return sock
 
 
 async def prepare(config: Config) -> None:

@@ -5,6 +5,7 @@ Edge by what it opens; the only place that knows which stores there are.
 """
 
 import logging
+import os
 from pathlib import Path
 
 from oidcgate.config.model import Config
@@ -30,7 +31,15 @@ async def open_store(config: Config) -> Store:
     if kind not in ("sqlite", ""):
         return await open_redis(config.session.store)
     store = SqliteStore(Path(path) if path else Path(config.session.state_dir) / "sessions.db")
-    await store.open()
+    try:
+        await store.open()
+    except StoreUnavailable as error:
+        if isinstance(error.__cause__, OSError):  # not a broken or busy database
+            key = "session.store" if path else "session.state_dir"
+            raise StoreUnavailable(
+                f"{error}; {key} must be in a folder that user {os.getuid()} can write to"
+            ) from error
+        raise
     return store
 
 

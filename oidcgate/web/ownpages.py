@@ -140,14 +140,14 @@ class OwnPages:
         return json_response(403, {"error": "forbidden", "message": texts.FOREIGN[0]})
 
     async def _start(self, inbound: Inbound) -> web.Response:
-        return await self._login.start(inbound, self._id(inbound))
+        return await self._login.start(inbound)
 
     async def _callback(self, inbound: Inbound) -> web.Response:
         provider_id = inbound.path.removeprefix(f"{self._prefix}/callback").removeprefix("/")
         return await self._callback_pages.callback(inbound, provider_id, self._id(inbound))
 
     async def _ticket(self, inbound: Inbound) -> web.Response:
-        return await self._callback_pages.ticket(inbound, self._id(inbound))
+        return await self._callback_pages.ticket(inbound)
 
     async def _start_by_form(self, inbound: Inbound) -> web.Response:
         """oauth2-proxy's own sign-in page posts ``rd``; the browser is sent to the address that takes it from there."""
@@ -230,7 +230,7 @@ class OwnPages:
         session.invalidate()
         onward = url or self._after_sign_out(inbound, form.get("rd"))
         response = redirect(await self._by_way_of_login_host(onward), status=303)
-        # Browsers keep whole pages for the back button, even those marked no-store; this drops them (LO-01).
+        # Browsers keep whole pages for the back button, even those marked no-store; this drops them.
         response.headers["Clear-Site-Data"] = '"cache"'
         return response
 

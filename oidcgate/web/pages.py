@@ -3,7 +3,7 @@ The gate's own pages: one template, dark and light, without anything from elsewh
 
 Edge: aiohttp responses. Rules of this file:
 - Whatever came from outside is escaped; links and forms lead to our own paths only.
-- Each page has a strict Content-Security-Policy with a nonce of its own (BR-01). Two kinds have a script: the one that
+- Each page has a strict Content-Security-Policy with a nonce of its own. Two kinds have a script: the one that
   fetches the fragment, and those that try again by themselves; both do their work without it, too.
 - What a page says is known before whose it is: a ``Draft`` is dressed when it is answered.
 """
@@ -97,7 +97,6 @@ class Page:
     Attributes:
         body: markup between the facts and the actions, in which everything is escaped already.
         sign: what kind of news it is; by the status when not given.
-        note: the line at the foot; the frame's when not given.
     """
 
     heading: str
@@ -107,7 +106,6 @@ class Page:
     body: str = ""
     sign: Sign | None = None
     wide: bool = False
-    note: str = ""
     refresh: int | None = None  # seconds until the page loads itself again
     refresh_url: str = ""  # what it loads then; empty = itself
 
@@ -213,7 +211,7 @@ class Draft(web.Response):
 
 def document(page: Page, status: int, frame: Frame, nonce: str) -> str:
     """A whole HTML document: the one template of every page."""
-    look, note = frame.look, page.note or frame.note
+    look = frame.look
     icon = f'<link rel="icon" href="{escape(look.logo_url)}">' if look.logo is not None else ""
     kind = " ".join(("wide",) * page.wide + ("passing",) * isinstance(page, StartPage))
     script = f'<script nonce="{nonce}">{page.script}</script>' if page.script else ""
@@ -223,7 +221,7 @@ def document(page: Page, status: int, frame: Frame, nonce: str) -> str:
         f"<title>{escape(page.heading)} – {escape(look.name)}</title>{icon}{page.head()}"
         f'<style nonce="{nonce}">{STYLE}{look.style}</style></head>'
         f'<body class="{kind}"><header>{look.brand}</header><main>{page.main(status)}</main>'
-        + (f"<footer><p>{escape(note)}</p></footer>" if note else "")
+        + (f"<footer><p>{escape(frame.note)}</p></footer>" if frame.note else "")
         + f"{script}</body></html>"
     )
 
@@ -267,7 +265,7 @@ def preformatted(text: str, label: str) -> str:
 
 
 def own_headers(response: web.StreamResponse, *, secure: bool) -> None:
-    """Headers of everything that the gate itself answers (BR-01)."""
+    """Headers of everything that the gate itself answers."""
     headers = response.headers
     headers.setdefault("Cache-Control", "no-store")
     headers["X-Content-Type-Options"] = "nosniff"

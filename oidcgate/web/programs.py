@@ -2,7 +2,7 @@
 Programs that bring a token of their own from the issuer in place of a cookie; off unless a site names audiences.
 
 Edge by its providers. Rules of this file:
-- The token is verified as a login's is, for one of the site's own audiences, and never beside a cookie (RP-29).
+- The token is verified as a login's is, for one of the site's own audiences, and never beside a cookie.
 - What it opens is judged by the same policy as a person's; it goes to the UI as it came, and its streams end with it.
 - Nothing is stored: a token that was verified is remembered in this process until it runs out.
 """

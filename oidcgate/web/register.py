@@ -21,6 +21,7 @@ from oidcgate.session.seal import NONCE_SIZE, KeyRing
 from oidcgate.session.session import Session
 from oidcgate.session.store import Store
 from oidcgate.web.grants import Grants
+from oidcgate.web.logs import LONGEST_PATH
 from oidcgate.web.sessions import Sessions
 
 log = logging.getLogger("oidcgate.register")
@@ -108,7 +109,7 @@ class Register:
             return None
         path = live.site.preset.logged(writer.target)
         kind = "terminal" if path.endswith("…") else "websocket" if is_tunnel else "stream"
-        return OpenStream(kind, path, writer.began)
+        return OpenStream(kind, path[:LONGEST_PATH], writer.began)
 
     def _key(self, session_key: str) -> str:
         return f"open:{session_key}:{self._process}"

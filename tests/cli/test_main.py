@@ -1,5 +1,6 @@
 """The command line: exit codes, usage, and what goes where."""
 
+import argparse
 import asyncio
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 from oidcgate import __version__
 from oidcgate.cli import main as module
+from oidcgate.cli.completion import read_parser
 from oidcgate.cli.main import demo_port, main, parser
 from oidcgate.errors import ConfigError, Problem, StoreUnavailable
 from tests.cli.support import ran
@@ -46,6 +48,20 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     assert f"oidcgate {command}" in capsys.readouterr().out
     assert command in parser().format_help()
+
+
+def test_every_option_says_what_it_is_for() -> None:
+    """No command's help leaves one out, and each begins with what the list of commands says."""
+    commands = read_parser(parser())
+    assert [(each.name, option.flags) for each in commands for option in each.options if not option.help] == []
+    assert "check a configuration without starting" in help_of("check")
+    assert "get is what kubectl asks for" in help_of("credential")
+
+
+def help_of(command: str) -> str:
+    """What a command's own help says."""
+    (found,) = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return str(found.choices[command].format_help())
 
 
 def test_demo_port() -> None:

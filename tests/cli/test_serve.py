@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -145,6 +146,14 @@ async def test_bad_store(tmp_path: Path) -> None:
     assert (code, output) == (1, "")
     assert errors.startswith("oidcgate: sqlite: ")
     assert errors.count("\n") == 1
+
+
+async def test_no_place_for_the_store(tmp_path: Path) -> None:
+    """A folder that cannot be used is named by its key, with whom it has to belong to."""
+    change = ("store: memory", "store: sqlite:/dev/null/sessions.db")
+    code, _, errors = await ran("serve", "--config", config(tmp_path, change))
+    wanted = f"; session.store must be in a folder that user {os.getuid()} can write to\n"
+    assert (code, errors.endswith(wanted)) == (1, True), errors
 
 
 async def test_python_parser(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_no_origin(url: str, message: str) -> None:
 
 @pytest.mark.parametrize("url", ["https://user:geheim@example.com", "https://:geheim@example.com"])
 def test_user_is_not_repeated(url: str) -> None:
-    """A URL with a password is refused by a message that does not show it (SE-07)."""
+    """A URL with a password is refused by a message that does not show it."""
     with pytest.raises(ValueError, match="must not carry a user or a password") as caught:
         checked_url(url)
     assert "geheim" not in str(caught.value)

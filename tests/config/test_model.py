@@ -213,7 +213,7 @@ def test_refused(given: dict[str, Any], expected: str) -> None:
 
 
 def test_password_in_a_url_is_not_repeated() -> None:
-    """A password written into a URL shows in no message (SE-07)."""
+    """A password written into a URL shows in no message."""
     given = document(
         provider={"issuer": "https://u:geheim@dex", "client_id": "c", "proxy": "x://u:geheim@p"},
         sites=[site(url="https://u:geheim@ui"), site(upstream={"url": "http://u:geheim@ui"})],

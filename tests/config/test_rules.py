@@ -425,6 +425,23 @@ def test_key_with_a_passphrase(tmp_path: Path) -> None:
     assert found == ["tls.key_file: the key asks for a passphrase; give one without"]
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("redis://h?password_file=/nowhere", "/nowhere cannot be read: No such file or directory"),
+        ("redis://h?password_env=NO_SUCH_NAME", "the environment variable NO_SUCH_NAME is not set"),
+        ("redis+sentinel://h/m?sentinel_password_file=/none", "/none cannot be read: No such file or directory"),
+        ("rediss://h?ca_file=/nowhere", "/nowhere is no readable CA bundle: No such file or directory"),
+    ],
+)
+def test_files_of_redis(tmp_path: Path, url: str, message: str) -> None:
+    """A password or CA that is missing is told before anybody waits for Redis."""
+    (tmp_path / "keys").touch(0o600)
+    (tmp_path / "keys").write_text("a key")
+    session = {"store": url, "keys_file": "keys"}
+    assert problems(document(session=session), tmp_path, files=True) == [f"session.store: {message}"]
+
+
 def test_files_not_looked_at(tmp_path: Path) -> None:
     """Without ``files`` nothing is opened."""
     parse_config(provider(client_secret_file="none", ca_file="none"), folder=tmp_path, files=False)

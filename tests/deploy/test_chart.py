@@ -19,6 +19,7 @@ import yaml
 from oidcgate import __version__
 from oidcgate.session.seal import decode_key
 from oidcgate.web import master
+from oidcgate.web.sessions import OUTAGE_WINDOW
 from tests.deploy import chart_schema, manifests
 from tests.deploy.cluster import dry_run
 from tests.deploy.helm import CHART, VALUES, files, helm, refusal, said, template
@@ -243,6 +244,12 @@ def test_probes_ask_the_admin_listener_of_the_pod() -> None:
     assert [port["targetPort"] for port in named(rendered, "Service")["spec"]["ports"]] == ["http"]
 
 
+def test_an_outage_of_the_store_takes_no_pod_away_too_early() -> None:
+    """All pods lose Redis at once: they stay in service for as long as they serve people who are signed in."""
+    probe = pod_of(template(PRODUCTION))["containers"][0]["readinessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= OUTAGE_WINDOW
+
+
 def test_ports_follow_the_configuration() -> None:
     """Other listeners move the pod's ports with them; TLS by the gate renames the Service's."""
     tls = {"cert_file": "/run/secrets/oidcgate/tls.crt", "key_file": "/run/secrets/oidcgate/tls.key"}
@@ -356,6 +363,13 @@ def test_hosts_are_the_sites() -> None:
     assert hosts == [f"c{number}.example.com" for number in range(20)]
 
 
+@pytest.mark.parametrize("host", ["dashboard.example.com", "*.example.com"])
+def test_certificates_of_the_sites(host: str) -> None:
+    """One for a site's own name, or for all names beside it."""
+    tls = [{"secretName": "tls", "hosts": [host]}]
+    assert named(template(MINIMAL, ingress={"enabled": True, "tls": tls}), "Ingress")["spec"]["tls"] == tls
+
+
 def test_selectors_find_the_gate_alone() -> None:
     """Services, budgets, policies and monitors choose by labels that its pods have and those of its Redis have not."""
     rendered = template(CENTRAL) + template(PRODUCTION)
@@ -460,8 +474,24 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         "config.session.store and redis.url or redis.deploy are both set: keep the one that you mean",
     ),
     (
+        {"redis": {"url": "rediss://gate:pass@redis:6379"}},
+        "the URL of Redis holds a password, and would be in a ConfigMap",
+    ),
+    (
+        {"config": minimal_config(session={"store": "redis://:pass@redis"})},
+        "put the password into a Secret, and name that in redis.password.existingSecret",
+    ),
+    (
         {"ingress": {"enabled": True, "hosts": ["other.example.com"]}},
         "ingress.hosts: other.example.com is no site of the gate (dashboard.example.com): add it to config.sites",
+    ),
+    (
+        {"ingress": {"enabled": True, "tls": [{"secretName": "tls", "hosts": ["dashbord.example.com"]}]}},
+        "ingress.tls: dashbord.example.com is no site of the gate (dashboard.example.com): correct it, or take it out",
+    ),
+    (
+        {"config": minimal_config(listen=[":9000"], admin={"listen": ":9000"})},
+        "config.listen and config.admin.listen are both on port 9000: give one of them another",
     ),
     ({"httpRoute": HOSTS}, "httpRoute.hostnames: other.example.com is no site of the gate (dashboard.example.com)"),
     ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is empty: name the gateway that carries the sites"),

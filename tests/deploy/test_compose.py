@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from ipaddress import ip_network
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -306,11 +307,13 @@ def handshake(made: Path, name: str) -> str | None:
 
 
 def test_the_authority_can_do_no_harm(made: Path) -> None:
-    """It may sign for the issuer's name alone, its key is nowhere, and the only key is the certificate's."""
+    """It may sign for the issuer's name alone and no address, and its key is nowhere: the one there is another's."""
     authority = x509.load_pem_x509_certificate((made / "cluster/ca.crt").read_bytes())
     names = authority.extensions.get_extension_for_class(x509.NameConstraints)
     assert names.critical
     assert names.value.permitted_subtrees == [x509.DNSName("dex.localhost")]
+    addresses = [name.value for name in names.value.excluded_subtrees or [] if isinstance(name, x509.IPAddress)]
+    assert addresses == [ip_network("0.0.0.0/0"), ip_network("::/0")]
     keys = [path for path in made.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
     assert keys == [made / "dex/tls.key"]
     assert load_pem_private_key(keys[0].read_bytes(), None).public_key() != authority.public_key()

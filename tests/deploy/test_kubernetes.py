@@ -30,6 +30,7 @@ import oidcgate
 from oidcgate.config.load import load_config
 from oidcgate.snippets.ingress_nginx import render
 from oidcgate.snippets.plan import make_plan
+from oidcgate.web.sessions import OUTAGE_WINDOW
 from tests.deploy import crds
 from tests.deploy.kubernetes_folders import (
     ALONE,
@@ -338,6 +339,8 @@ def test_the_gate_is_probed_on_its_admin_port(gate: Container) -> None:
     paths = {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
     for probe, path in paths.items():
         assert gate.spec[probe]["httpGet"] == {"path": path, "port": "admin"}
+    ready = gate.spec["readinessProbe"]
+    assert ready["periodSeconds"] * ready["failureThreshold"] >= OUTAGE_WINDOW, "who is signed in goes on so long"
     quiet = gate.spec["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert gate.pod["terminationGracePeriodSeconds"] >= quiet + 30
     assert gate.spec["image"] == f"ghcr.io/oidcgate/oidcgate:{oidcgate.__version__}"

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from tests.docs.desk import Desk, make
 from tests.docs.desks import DESKS
-from tests.docs.pages import ROOT, Block, commands, pages, shell_commands
+from tests.docs.pages import ROOT, SHELLS, Block, blocks, commands, pages, shell_commands
 from tests.docs.ways import WAYS, Elsewhere, Make, NotRun, Run, Stays
 from tests.lab.cluster import Cluster
 from tests.lab.kube.authority import Authority
@@ -34,6 +34,18 @@ def test_splitting() -> None:
 def test_every_command_is_in_the_table(page: str) -> None:
     """Nothing that people are told to type is left to chance."""
     assert [command for command in COMMANDS[page] if command not in WAYS] == []
+
+
+SECRET = re.compile(r"(oidcgate|:\d+\.\d+\.\d+) secret\b[^\n]* > |\bopenssl rand\b[^\n]* > ")
+FOR_ONE = ("umask 077\n", "install -d -m 0700 ", "install -m 0600 /dev/null ")
+
+
+@pytest.mark.parametrize("page", pages())
+def test_what_makes_a_secret_makes_it_for_one(page: str) -> None:
+    """No command leaves a secret for everybody to read, be it for a moment, or says it on a command line."""
+    made = [block for block in blocks(page) if block.kind in SHELLS and SECRET.search(block.text)]
+    assert [str(block) for block in made if not any(way in block.text for way in FOR_ONE)] == []
+    assert [command for command in COMMANDS[page] if re.search(r"(-H|--header) .*\$\(cat ", command)] == []
 
 
 def test_the_table_has_no_other_entries() -> None:

@@ -81,7 +81,7 @@ WAYS: dict[str, Way] = {
         Stays("Open +http")
     ),
     "oidcgate secret > keys": Run("^$"),
-    'curl -H "Authorization: Bearer $(cat admin-token)" localhost:8081/sessions': Run(r"\[\]"),
+    "printf 'Authorization: Bearer %s' \"$(cat admin-token)\" | curl -H @- localhost:8081/sessions": Run(r"\[\]"),
     "oidcgate sessions list --config gate.yaml": Run("nobody"),
     "oidcgate snippet nginx --config gate.yaml": Run("auth_request "),
     "oidcgate snippet nginx --config gate.yaml --gate http://10.0.0.7:8080 --upstream http://headlamp.internal:80": Run(
@@ -144,7 +144,7 @@ WAYS: dict[str, Way] = {
     # docker.md: what the image is told to do, it does in a sandbox
     **dict.fromkeys(
         (
-            "mkdir secrets",
+            "install -d -m 0700 secrets",
             "install -m 0600 client-secret secrets/client-secret",
             "docker run --rm ghcr.io/oidcgate/oidcgate:0.1.0 secret > secrets/keys",
             "chmod 0600 secrets/keys",

@@ -1,4 +1,4 @@
-"""The gate acts for people with a credential of its own: what a real API server makes of it (facts D3)."""
+"""The gate acts for people with a credential of its own: what a real API server makes of it."""
 
 import asyncio
 import json

@@ -11,12 +11,12 @@ import pytest
 from oidcgate.snippets.nginx import render
 from oidcgate.snippets.plan import Plan
 from tests.lab import nginx
+from tests.lab.denials import ADMINS_ONLY, keeps_the_second_bearer_back, loses_its_store, stays_away, tries_again
 from tests.lab.peers import AskedStack, Peer, certificate, hold_to_document
-from tests.lab.scenario import me, seen, signed_in, walk, works_in_chromium
+from tests.lab.scenario import me, signed_in, walk, works_in_chromium
 from tests.snippets.plans import ALL
-from tests.support.browser import NAVIGATION, Browser
+from tests.support.browser import Browser
 from tests.support.chromium import People
-from tests.web.steps import Intermediary, look_again
 
 pytestmark = pytest.mark.real
 
@@ -45,14 +45,7 @@ async def test_with_one_cookie_for_all_hosts() -> None:
 async def test_what_the_gate_cannot_know_is_503() -> None:
     """A gate whose store is away says 503; so does the proxy, not 500, 401 or the login."""
     async with asking() as peer:
-        browser = await signed_in(peer)
-        assert peer.stack.gate is not None
-        store = Intermediary(peer.stack.gate.store)
-        store.is_down = True
-        peer.stack.gate.sessions._store = store
-        look_again(peer.stack, at_the_store=True)
-        browser.cookies = {key: "A" * 43 for key in browser.cookies}
-        for page in (await me(peer, browser), await browser.send("GET", f"{peer.site}/", NAVIGATION)):
+        for page in await loses_its_store(peer):
             assert page.status == 503
             assert page.reply.value("Retry-After") == "3"
 
@@ -60,12 +53,7 @@ async def test_what_the_gate_cannot_know_is_503() -> None:
 async def test_an_outage_is_503() -> None:
     """While the gate is away nobody gets through and nobody is signed out: 503, and the page tries again."""
     async with asking() as peer:
-        browser = await signed_in(peer)
-        await peer.stack.stop_gate()
-        for page in (await me(peer, browser), await browser.send("GET", f"{peer.site}/", NAVIGATION)):
-            assert page.status == 503
-            assert page.reply.value("Retry-After") == page.reply.value("Refresh") == "3"
-            assert page.reply.values("Set-Cookie") == []
+        tries_again(await stays_away(peer))
 
 
 async def test_dashboard_is_told_in_its_own_words() -> None:
@@ -79,7 +67,7 @@ async def test_dashboard_is_told_in_its_own_words() -> None:
 
 async def test_whom_the_site_is_not_open_to() -> None:
     """Somebody with a session who may not use the site gets 403."""
-    async with asking(site={"access": {"rules": [{"path": "/api/*", "groups": ["platform-admins"]}]}}) as peer:
+    async with asking(site={"access": ADMINS_ONLY}) as peer:
         assert (await me(peer, await signed_in(peer, "alice"))).status == 200
         assert (await me(peer, await signed_in(peer, "bob"))).status == 403
 
@@ -124,18 +112,5 @@ def test_nginx_takes_it(plan: Plan, tmp_path: Path) -> None:
 
 async def test_the_second_bearer_is_kept_back() -> None:
     """A token among a websocket's protocols, which an API server would believe, does not reach the UI."""
-    token = "base64url.bearer.authorization.k8s.io.dG9rZW4"
-    sent = {
-        "v4.channel.k8s.io": ["v4.channel.k8s.io"],
-        f"{token}, v4.channel.k8s.io": ["v4.channel.k8s.io"],
-        f"a, {token}, b": ["a", "b"],
-        f"a,{token}": ["a"],
-        token: [],
-        f"{token}, {token}": [],
-    }
     async with asking() as peer:
-        browser = await signed_in(peer)
-        for protocols, left in sent.items():
-            page = await browser.fetch(f"{peer.site}/api/v1/echo", Sec_WebSocket_Protocol=protocols)
-            arrived = dict(seen(page)).get("sec-websocket-protocol", "")
-            assert [name.strip() for name in arrived.split(",") if name] == left
+        await keeps_the_second_bearer_back(peer)

@@ -1,5 +1,5 @@
 """
-Chromium before the doubles of the UIs: somebody signed in never sees the UI's own login or skip page (facts A7, B2, B4).
+Chromium before the doubles of the UIs: somebody signed in never sees the UI's own login or skip page.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Who the gate acts for: prefixes, names of the cluster's own, and values that no header carries (facts D3)."""
+"""Who the gate acts for: prefixes, names of the cluster's own, and values that no header carries."""
 
 from dataclasses import replace
 

@@ -12,7 +12,6 @@ from oidcgate.kube.reviews import (
     TokenVerdict,
     UnusableReview,
     Verdict,
-    access_review,
     read_person,
     read_rules,
     read_token_verdict,
@@ -56,10 +55,6 @@ def test_what_is_sent() -> None:
     assert self_review() == {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     assert token_review("t")["spec"] == {"token": "t"}
     assert self_rules_review("shop")["spec"] == {"namespace": "shop"}
-    spec = access_review(Permission("get", "pods"), Person("bob", ("a",), "7"))["spec"]
-    attributes = {"verb": "get", "resource": "pods"}
-    assert spec == {"resourceAttributes": attributes, "user": "bob", "groups": ["a"], "uid": "7"}
-    assert access_review(Permission("get", "pods"), Person("bob"))["spec"].keys() == {"resourceAttributes", "user"}
 
 
 def test_a_person() -> None:

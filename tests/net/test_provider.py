@@ -241,7 +241,7 @@ async def test_the_last_good_metadata_stays(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """
-    A document that became wrong is refused and logged as an error; logins go on with the good one (RP-27).
+    A document that became wrong is refused and logged as an error; logins go on with the good one.
     """
     provider = make(endpoint_hosts=frozenset({"keys.example.net"}))
     good = await provider.metadata()
@@ -383,7 +383,7 @@ async def test_close_while_waiting(provider: Provider, issuer: Issuer) -> None:
 
 
 async def test_pkce_that_is_not_listed(provider: Provider, issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
-    """A provider that does not list S256 gets a warning in the log, and S256 all the same (RP-01)."""
+    """A provider that does not list S256 gets a warning in the log, and S256 all the same."""
     issuer.document = {"code_challenge_methods_supported": ["plain"]}
     await provider.metadata()
     assert "S256" in caplog.text
@@ -425,7 +425,7 @@ async def test_rotation(provider: Provider, issuer: Issuer) -> None:
 
 
 async def test_unknown_kid_is_asked_for_once_a_minute(provider: Provider, issuer: Issuer, clock: Clock) -> None:
-    """However many tokens name unknown keys, the issuer hears of it once in sixty seconds (RP-28)."""
+    """However many tokens name unknown keys, the issuer hears of it once in sixty seconds."""
     await provider.keys("one", "RS256")
     for number in range(50):
         with pytest.raises(InvalidIdToken, match="kid"):
@@ -601,7 +601,7 @@ async def test_exactly_needs_no_configuration(provider: Provider, issuer: Issuer
 async def test_the_new_refresh_token_outlives_a_bad_id_token(
     provider: Provider, issuer: Issuer, previous: Claims
 ) -> None:
-    """In two steps: the rotated token is in hand before the ID token is refused (facts 17)."""
+    """In two steps: the rotated token is in hand before the ID token is refused."""
     issuer.claims = {"sub": "somebody-else"}
     token_set = await provider.refresh_raw("r1", None)
     assert token_set.refresh_token == "r2"
@@ -820,7 +820,7 @@ async def test_revoke_is_best_effort(
 
 
 async def test_nothing_secret_is_logged(provider: Provider, issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
-    """Secret, code and tokens stay out of logs and messages, whatever fails (SE-07)."""
+    """Secret, code and tokens stay out of logs and messages, whatever fails."""
     caplog.set_level(logging.DEBUG)
     issuer.answers["token"] = lambda: web.Response(status=400, text="t0ken c0de")
     with pytest.raises(TokenError) as caught:

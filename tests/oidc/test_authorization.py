@@ -39,7 +39,7 @@ def url(endpoint: str = f"{ISSUER}/auth", **changes: Any) -> str:
 
 
 def test_the_request() -> None:
-    """Code flow with PKCE S256, each parameter once (RP-01)."""
+    """Code flow with PKCE S256, each parameter once."""
     got = urlsplit(url(extra={"connector_id": "ldap"}))
     assert got._replace(query="").geturl() == f"{ISSUER}/auth"
     assert parse_qsl(got.query) == [
@@ -145,7 +145,7 @@ def test_callback(query: bytes, params: CallbackParams) -> None:
     ],
 )
 def test_callback_without_state(query: bytes) -> None:
-    """No state, no login: said by its own error (RP-02)."""
+    """No state, no login: said by its own error."""
     with pytest.raises(StateMismatch):
         parse_callback(query)
 
@@ -183,14 +183,14 @@ def test_callback_without_state(query: bytes) -> None:
     ],
 )
 def test_callback_refused(query: bytes) -> None:
-    """Anything that two readers could read differently is refused (RP-03)."""
+    """Anything that two readers could read differently is refused."""
     with pytest.raises(LoginError) as caught:
         parse_callback(query)
     assert not isinstance(caught.value, StateMismatch)
 
 
 def test_no_secret_in_repr() -> None:
-    """Code and state stay out of logs (SE-07)."""
+    """Code and state stay out of logs."""
     text = repr(parse_callback(b"code=s3cret&state=t0ken"))
     assert "s3cret" not in text
     assert "t0ken" not in text
@@ -209,7 +209,7 @@ def test_no_secret_in_repr() -> None:
     ],
 )
 def test_issuer(iss: str | None, promised: bool, good: bool) -> None:
-    """Mix-up defence: byte for byte, and required once promised (RP-05)."""
+    """Mix-up defence: byte for byte, and required once promised."""
     params = CallbackParams("s", code="c", iss=iss)
     claims = metadata(iss_parameter_supported=promised)
     if good:
@@ -221,7 +221,7 @@ def test_issuer(iss: str | None, promised: bool, good: bool) -> None:
 
 @pytest.mark.parametrize("error", ["access_denied", "invalid_scope", "login_required", "server_error"])
 def test_known_errors_have_sentences(error: str) -> None:
-    """Each known code has a sentence of ours (RP-08)."""
+    """Each known code has a sentence of ours."""
     assert known_error(error) != known_error("nobody-knows")
 
 

@@ -1,4 +1,4 @@
-"""Logout tokens: every rule of OIDC Back-Channel Logout §2.4 and §2.6 (LO-03)."""
+"""Logout tokens: every rule of OIDC Back-Channel Logout §2.4 and §2.6."""
 
 import json
 from typing import Any

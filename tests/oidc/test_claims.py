@@ -1,4 +1,4 @@
-"""Claims: each check of OIDC Core §3.1.3.7 by itself, and the record round trip (RP-23 to RP-26)."""
+"""Claims: each check of OIDC Core §3.1.3.7 by itself, and the record round trip."""
 
 import json
 from dataclasses import replace
@@ -169,7 +169,7 @@ def test_groups(claims: dict[str, Any], value: Any, groups: tuple[str, ...]) -> 
     ],
 )
 def test_email(claims: dict[str, Any], value: str, email: str | None) -> None:
-    """One form to compare, and none for what is no address (RP-26)."""
+    """One form to compare, and none for what is no address."""
     assert check_claims(changed(claims, {"email": value}), EXPECTED, now=NOW).email == email
 
 
@@ -178,7 +178,7 @@ def test_email(claims: dict[str, Any], value: str, email: str | None) -> None:
     [(True, True), (False, False), ("true", False), (1, False), (None, False), ("drop", False)],
 )
 def test_email_verified(claims: dict[str, Any], value: Any, verified: bool) -> None:
-    """Only the boolean true verifies (RP-26)."""
+    """Only the boolean true verifies."""
     # Not by ``changed``: 1 == True.
     payload = {k: v for k, v in claims.items() if k != "email_verified"}
     payload |= {} if value == "drop" else {"email_verified": value}

@@ -1,4 +1,4 @@
-"""ID tokens: every way to forge one, and what a refresh may change (RP-12, RP-20 to RP-25)."""
+"""ID tokens: every way to forge one, and what a refresh may change."""
 
 import json
 from dataclasses import replace
@@ -151,7 +151,7 @@ def parts(raw: str) -> list[str]:
     ],
 )
 def test_bad_shape(smith: Smith, claims: dict[str, Any], change: Any) -> None:
-    """Exactly one compact JWS in its one spelling (RP-20), and no part of it in the message."""
+    """Exactly one compact JWS in its one spelling, and no part of it in the message."""
     raw = change(parts(smith.token(claims)))
     with pytest.raises(InvalidIdToken) as caught:
         header_of(raw, EXPECTED)
@@ -334,7 +334,7 @@ def test_refresh_may_bring_what_was_absent(smith: Smith, key: Key, claims: dict[
 def test_refresh_audience(
     smith: Smith, key: Key, claims: dict[str, Any], aud: list[str], audiences: set[str], good: bool
 ) -> None:
-    """As before, or exactly what was asked for (RP-12, facts C4)."""
+    """As before, or exactly what was asked for."""
     before = claims | {"aud": ["a", "b", CLIENT], "azp": CLIENT}
     payload = claims | {"aud": aud, "azp": CLIENT}
     if good:
@@ -360,7 +360,7 @@ NARROWED = [
 def test_refresh_for_exactly_one(
     smith: Smith, key: Key, claims: dict[str, Any], aud: object, audience: str, good: bool
 ) -> None:
-    """Whatever the token before was for and the configuration allows (facts C4)."""
+    """Whatever the token before was for and the configuration allows."""
     before = claims | {"aud": ["a", "b", CLIENT], "azp": CLIENT}
     exactly = frozenset({CLIENT, audience})
     arguments: dict[str, Any] = {"before": before, "audiences": frozenset({"a", "b"}), "exactly": exactly}

@@ -1,4 +1,4 @@
-"""Public keys: which get in, and which may check what (RP-21, RP-22, RP-28)."""
+"""Public keys: which get in, and which may check what."""
 
 import json
 from typing import Any
@@ -90,7 +90,7 @@ def test_a_key_obeys_its_own_limits(smith: Smith, members: dict[str, Any], fits:
     ],
 )
 def test_bad_entries_are_passed_over(smith: Smith, entry: Any) -> None:
-    """One entry that cannot be used costs the others nothing (RP-28)."""
+    """One entry that cannot be used costs the others nothing."""
     keyset = parse_keyset(smith.keyset(entry(smith), smith.jwk("rsa2")))
     assert [key.kid for key in keyset.keys] == ["rsa2"]
 

@@ -1,4 +1,4 @@
-"""RP-initiated logout: where the browser is sent (LO-02)."""
+"""RP-initiated logout: where the browser is sent."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The discovery document: what is believed (RP-27), and where the gate calls."""
+"""The discovery document: what is believed, and where the gate calls."""
 
 import json
 from typing import Any
@@ -115,7 +115,7 @@ def test_a_document_that_says_little() -> None:
     ],
 )
 def test_refuses(changes: dict[str, Any]) -> None:
-    """One broken member spoils the document (RP-27)."""
+    """One broken member spoils the document."""
     with pytest.raises(InvalidMetadata):
         parse_metadata(document(**changes), issuer=ISSUER, endpoint_hosts=NONE)
 

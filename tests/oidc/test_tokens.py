@@ -30,7 +30,7 @@ def form(request: TokenRequest) -> list[tuple[str, str]]:
 
 
 def test_code_by_basic() -> None:
-    """Id and secret are form-encoded before base64 (RP-10, RFC 6749 §2.3.1)."""
+    """Id and secret are form-encoded before base64 (RFC 6749 §2.3.1)."""
     request = code_request(**CODE, client_id="ga te", client_secret="s&c:r%ü", auth_method="client_secret_basic")
     kind, _, value = request.headers["Authorization"].partition(" ")
     assert kind == "Basic"
@@ -65,7 +65,7 @@ def test_code_by_a_public_client() -> None:
     ],
 )
 def test_refresh(scopes: list[str] | None, fields: list[tuple[str, str]]) -> None:
-    """Scopes go along only to narrow (facts C4)."""
+    """Scopes go along only to narrow."""
     request = refresh_request(**SECRET, auth_method="client_secret_basic", refresh_token="r", scopes=scopes)
     assert form(request) == [("grant_type", "refresh_token"), ("refresh_token", "r"), *fields]
 
@@ -130,7 +130,7 @@ def reply(**changes: Any) -> bytes:
     ],
 )
 def test_reply(body: bytes, content_type: str, token_set: TokenSet) -> None:
-    """What a provider may answer (RP-11)."""
+    """What a provider may answer."""
     assert parse_token_reply(200, content_type, body, need_id_token=True) == token_set
 
 
@@ -197,7 +197,7 @@ def test_refusal(status: int, body: bytes, error: str, final: bool) -> None:
 
 
 def test_no_token_in_repr_or_message() -> None:
-    """Tokens stay out of logs (SE-07)."""
+    """Tokens stay out of logs."""
     request = refresh_request(**SECRET, auth_method="client_secret_post", refresh_token="t0p", scopes=None)
     assert "t0p" not in repr(request)
     assert "t0p" not in repr(TokenSet("t0p", "t0p", "t0p", 7))

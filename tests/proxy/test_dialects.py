@@ -1,4 +1,4 @@
-"""What proxies ask: each in its own words, each word once, and nothing guessed (KU-05)."""
+"""What proxies ask: each in its own words, each word once, and nothing guessed."""
 
 import pytest
 
@@ -343,7 +343,7 @@ def test_other_spellings_of_the_peers_headers(spelling: str) -> None:
     ],
 )
 def test_whoever_claims_to_be_somebody(header: bytes) -> None:
-    """Where the peer cannot drop headers by how their names begin, such a request is refused (KU-01)."""
+    """Where the peer cannot drop headers by how their names begin, such a request is refused."""
     for name, dialect in DIALECTS.items():
         raw = (*full(name), (header, b"admin"))
         if dialect.strips_prefixes:

@@ -1,4 +1,4 @@
-"""Which of the client's headers go on: none that claims to be somebody, in any spelling (KU-01, RFC 9110 §7.6.1)."""
+"""Which of the client's headers go on: none that claims to be somebody, in any spelling (RFC 9110 §7.6.1)."""
 
 import pytest
 
@@ -150,7 +150,7 @@ def test_upgrade_changes_nothing() -> None:
     "name", [b"Sec-WebSocket-Key", b"sec-websocket-protocol", b"SEC_WEBSOCKET_PROTOCOL", b"Sec.WebSocket--Extensions"]
 )
 def test_handshake_headers(name: bytes) -> None:
-    """The tunnel writes the handshake; a client's header in any spelling would be a second one (KU-02)."""
+    """The tunnel writes the handshake; a client's header in any spelling would be a second one."""
     assert block((name, b"x"), websocket=True) == b""
 
 

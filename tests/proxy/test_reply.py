@@ -400,7 +400,7 @@ def test_upgrade_offers_are_no_nomination() -> None:
     assert kept(b"Connection: Upgrade", b"Upgrade: h2,h2c", b"X-A: 1") == [b"X-A: 1"]
 
 
-# Cookies (SE-04).
+# Cookies.
 
 
 @pytest.mark.parametrize(
@@ -507,7 +507,7 @@ def test_other_locations(value: bytes) -> None:
     assert kept(b"Location: " + value) == [b"Location: " + value]
 
 
-# CORS (BR-02).
+# CORS.
 
 
 @pytest.mark.parametrize(
@@ -532,7 +532,7 @@ def test_cors(value: bytes, passes: bool) -> None:
     ]
 
 
-# What is added (BR-01).
+# What is added.
 
 
 @pytest.mark.parametrize(

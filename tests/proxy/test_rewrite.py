@@ -1,4 +1,4 @@
-"""The outbound head: the target byte for byte, and exactly one credential, last (KU-03)."""
+"""The outbound head: the target byte for byte, and exactly one credential, last."""
 
 import pytest
 

@@ -120,7 +120,7 @@ def test_other_versions(versions: list[bytes]) -> None:
     ],
 )
 def test_bearer_protocols(offered: list[bytes], kept: tuple[bytes, ...]) -> None:
-    """A token among the protocols is a second way to be somebody: it stays here (KU-02)."""
+    """A token among the protocols is a second way to be somebody: it stays here."""
     handshake = shake({b"Sec-WebSocket-Protocol": offered})
     assert handshake.protocols == kept
     assert b"k8s.io.a" not in handshake.lines()

@@ -55,7 +55,7 @@ def test_record() -> None:
     ],
 )
 def test_size(target: str, fragment: str, kept: tuple[str, str]) -> None:
-    """Whatever a person asked for, the cookie fits a browser's 4096 bytes; what does not fit is left out (SE-05)."""
+    """Whatever a person asked for, the cookie fits a browser's 4096 bytes; what does not fit is left out."""
     plain = replace(ATTEMPT, target=target, fragment=fragment).to_bytes()
     found = attempt_from_bytes(plain)
     assert (found.target, found.fragment) == kept
@@ -81,7 +81,7 @@ def test_attempts_fit_a_head() -> None:
     ],
 )
 def test_late(after: float, late: bool) -> None:
-    """A login may take ten minutes (RP-02)."""
+    """A login may take ten minutes."""
     assert LIFE == 600
     assert ATTEMPT.is_late(NOW + after) is late
 
@@ -137,7 +137,7 @@ def test_finished_is_bounded() -> None:
 
 
 def test_repr() -> None:
-    """State, nonce and verifier show in no repr (SE-07)."""
+    """State, nonce and verifier show in no repr."""
     shown = repr(ATTEMPT)
     assert not any(secret in shown for secret in (ATTEMPT.state, ATTEMPT.nonce, ATTEMPT.verifier))
 

@@ -1,4 +1,4 @@
-"""Cookies as bytes: read strictly, written whole (SE-02 to SE-05)."""
+"""Cookies as bytes: read strictly, written whole."""
 
 import pytest
 
@@ -97,13 +97,13 @@ def test_found(header: bytes) -> None:
     ],
 )
 def test_not_found(header: bytes) -> None:
-    """Absent, malformed or there twice is no session; nothing is ever picked (SE-03)."""
+    """Absent, malformed or there twice is no session; nothing is ever picked."""
     assert find_cookie(header, NAME) is None
 
 
 @pytest.mark.parametrize("lookalike", LOOKALIKES)
 def test_lookalike(lookalike: bytes) -> None:
-    """A name that only looks like ours is no session, alone or beside the genuine one, before or after it (SE-03)."""
+    """A name that only looks like ours is no session, alone or beside the genuine one, before or after it."""
     evil = lookalike + b"=evil"
     for header in (evil, evil + b"; " + GOOD, GOOD + b"; " + evil):
         assert find_cookie(header, NAME) is None
@@ -111,7 +111,7 @@ def test_lookalike(lookalike: bytes) -> None:
 
 @pytest.mark.parametrize("lookalike", LOOKALIKES)
 def test_lookalike_stays_here(lookalike: bytes) -> None:
-    """Nothing that looks like a cookie of ours reaches the UI (SE-04)."""
+    """Nothing that looks like a cookie of ours reaches the UI."""
     header = lookalike + b"=evil; a=b; " + lookalike + b"-login-x=evil; " + lookalike
     assert without_cookies(header, own=NAME) in (b"a=b", b"a=b; " + lookalike + b"-login-x=evil")
     assert folded(lookalike) == folded(NAME)
@@ -133,7 +133,7 @@ def test_lookalike_stays_here(lookalike: bytes) -> None:
     ],
 )
 def test_without(header: bytes, kept: bytes) -> None:
-    """The UI gets everybody's cookies but ours and its own login token (SE-04)."""
+    """The UI gets everybody's cookies but ours and its own login token."""
     assert without_cookies(header, own=NAME, others=[b"jweToken"]) == kept
 
 
@@ -162,7 +162,7 @@ def test_labelled(header: bytes, found: dict[bytes, bytes]) -> None:
 
 
 def test_set() -> None:
-    """A cookie is for this host only, out of reach of scripts and of other sites' requests (SE-02)."""
+    """A cookie is for this host only, out of reach of scripts and of other sites' requests."""
     assert set_cookie(NAME, "abc", secure=True) == "__Host-oidcgate=abc; Path=/; HttpOnly; SameSite=Lax; Secure"
     assert set_cookie(b"oidcgate", "abc", secure=False, max_age=60) == (
         "oidcgate=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=60"

@@ -16,7 +16,7 @@ def test_genuine() -> None:
 
 
 def test_masked() -> None:
-    """Each page's token is another one, so that compression tells nothing about the secret (BR-05)."""
+    """Each page's token is another one, so that compression tells nothing about the secret."""
     assert masked(SECRET, bytes(reversed(PAD))) != TOKEN
     assert SECRET not in TOKEN
     assert len(TOKEN) == 64

@@ -40,7 +40,7 @@ HANDED_OVER = replace(
 
 
 def test_key() -> None:
-    """The store's key names nobody (SE-01)."""
+    """The store's key names nobody."""
     assert KEY.startswith("grant:")
     assert "jane" not in KEY
     assert "dex" not in KEY
@@ -99,7 +99,7 @@ def test_without_session() -> None:
     ],
 )
 def test_over_limit(most: int, over: tuple[str, ...]) -> None:
-    """Beyond the limit the oldest sessions have to go (SE-06)."""
+    """Beyond the limit the oldest sessions have to go."""
     assert GRANT.over_limit(most) == over
 
 
@@ -243,7 +243,7 @@ def test_record_with_odd_tokens(tokens: object) -> None:
 
 
 def test_repr() -> None:
-    """No token shows in a repr (SE-07)."""
+    """No token shows in a repr."""
     shown = repr(replace(GRANT, tokens={"a": Token("geheim", CLAIMS, NOW)}, refresh_token="geheim"))
     assert "geheim" not in shown
 

@@ -1,4 +1,4 @@
-"""Authenticated encryption, key rings and rotation (SE-01)."""
+"""Authenticated encryption, key rings and rotation."""
 
 import base64
 

@@ -26,7 +26,7 @@ SESSION = Session(
 
 
 def test_handle() -> None:
-    """A handle is 256 bits as a cookie value; the store's key is its hash and does not show it (SE-01)."""
+    """A handle is 256 bits as a cookie value; the store's key is its hash and does not show it."""
     handle = encode_handle(bytes(range(32)))
     assert len(handle) == HANDLE_LENGTH
     key = session_key(handle.encode())
@@ -54,7 +54,7 @@ def test_no_handle(handle: bytes) -> None:
     ],
 )
 def test_over(seen: float, now: float, over: bool) -> None:
-    """A session ends at its idle limit and, however busy, at its absolute one (SE-06)."""
+    """A session ends at its idle limit and, however busy, at its absolute one."""
     assert SESSION.used(NOW + seen).is_over(NOW + now, idle=3600) is over
 
 
@@ -109,7 +109,7 @@ def test_record_without_a_needed_field(field: str) -> None:
 
 
 def test_repr() -> None:
-    """No secret shows in a repr (SE-07)."""
+    """No secret shows in a repr."""
     shown = repr(replace(SESSION, csrf="geheim", id_token_hint="geheim"))
     assert "geheim" not in shown
 

@@ -77,5 +77,5 @@ def test_bound_to() -> None:
 
 
 def test_reprs() -> None:
-    """What binds to a browser shows in no repr (SE-07)."""
+    """What binds to a browser shows in no repr."""
     assert "bbbb" not in repr(WISH) + repr(TICKET)

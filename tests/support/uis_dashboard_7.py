@@ -1,5 +1,5 @@
 """
-The Kubernetes Dashboard 7.x, to facts B1 and B2: Kong's route table before auth, api and web, in one server, and its page.
+The Kubernetes Dashboard 7.x as it is: Kong's route table before auth, api and web, in one server, and its page.
 """
 
 from typing import Any

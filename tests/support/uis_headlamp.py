@@ -1,4 +1,4 @@
-"""Headlamp behind a proxy that says who somebody is, to facts B4: its own cookie, its websocket, and its page."""
+"""Headlamp behind a proxy that says who somebody is: its own cookie, its websocket, and its page."""
 
 import json
 import re

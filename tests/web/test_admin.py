@@ -1,4 +1,4 @@
-"""Probes and figures, on a listener of their own."""
+"""Probes and metrics, on a listener of their own."""
 
 import json
 from pathlib import Path

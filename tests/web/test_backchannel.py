@@ -1,4 +1,4 @@
-"""The issuer ends a login: over the back channel, with nothing but a token (OIDC Back-Channel Logout; LO-03)."""
+"""The issuer ends a login: over the back channel, with nothing but a token (OIDC Back-Channel Logout)."""
 
 import asyncio
 import json

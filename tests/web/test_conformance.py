@@ -4,7 +4,7 @@ The OpenID conformance suite's relying-party modules, each as one row, judged fr
 A row bends the issuer and says what must be seen: a session or none, the page's status, how often the token and the
 keys endpoint were asked, and that nothing secret is in the log. Left out, since they are not this gate's:
 
-- userinfo-*: userinfo is never asked, the ID token says all (RP-25)
+- userinfo-*: userinfo is never asked, the ID token says all
 - form-post-*, hybrid and implicit modules, invalid-chash, missing-chash, missing-athash: code flow by query only
 - aggregated-claims, distributed-claims, request-uri-*, webfinger, dynamic registration: not used with Dex
 - mtls-endpoint-aliases: no mutual TLS with the issuer
@@ -396,7 +396,7 @@ async def test_relying_party_module(row: Row, caplog: pytest.LogCaptureFixture) 
     ids=["issuer-mismatch", "issuer-missing", "foreign-endpoint", "other-scheme", "no-endpoint"],
 )
 async def test_discovery_that_breaks_the_rules(change: Claims) -> None:
-    """oidcc-client-test-discovery-issuer-mismatch and its kin: no login begins (RP-27)."""
+    """oidcc-client-test-discovery-issuer-mismatch and its kin: no login begins."""
     async with quick_stack() as stack:
         discovery(**change)(stack)
         await stack.stop_gate()
@@ -420,7 +420,7 @@ async def test_one_refetch_serves_everybody() -> None:
 
 
 async def test_unknown_keys_are_looked_for_once_a_minute() -> None:
-    """Tokens that name unknown keys cause no storm of calls (RP-28)."""
+    """Tokens that name unknown keys cause no storm of calls."""
     async with quick_stack() as stack:
         await gate_of(stack).providers.by_id("").warm_up()  # type: ignore[union-attr]
         header(kid="nobody")(stack)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from oidcgate.web.control import Channel, Message, OnMessage
+from oidcgate.web.control import MOST_LINE, TOO_LONG, Channel, Message, OnMessage
 
 LIMIT = 10.0  # seconds after which a test is stuck
 
@@ -61,6 +61,19 @@ async def test_questions_are_answered() -> None:
         questions = [side.ask("double", number=number) for number in (0, 1, 2) for side in (left, right)]
         answers = await asyncio.wait_for(asyncio.gather(*questions), LIMIT)
     assert [answer and answer["double"] for answer in answers] == [0, 0, 2, 2, 4, 4]
+
+
+async def test_an_answer_that_is_too_long() -> None:
+    """The other side hears that it is, instead of hanging up; and both go on."""
+
+    async def answer(message: Message) -> Message | None:
+        return {"result": "x" * MOST_LINE} if message["say"] == "sessions" else {"well": True}
+
+    async with pair(answer) as (_, right):
+        told = await right.ask("sessions", limit=LIMIT)
+        after = await right.ask("ping", limit=LIMIT)
+    assert told == {"answers": 1, "failure": TOO_LONG}
+    assert after == {"answers": 2, "well": True}
 
 
 async def test_what_is_told_has_no_answer() -> None:

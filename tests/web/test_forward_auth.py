@@ -215,7 +215,7 @@ async def test_public(central: Central) -> None:
                 lines = [(n, v) for n, v in reply.headers if n.lower().startswith(PERSONAL)]
                 assert len(lines) == 5
                 assert {value for _, value in lines} == {""}
-        # Envoy's question would climb out of its own path, so nobody gets that (KU-05).
+        # Envoy's question would climb out of its own path, so nobody gets that.
         assert (await Peer(central).ask(name, "/public/../a")).status == (403 if name == "envoy" else 401)
 
 
@@ -232,7 +232,7 @@ async def test_public(central: Central) -> None:
     ],
 )
 async def test_from_elsewhere(central: Central, headers: Pairs) -> None:
-    """Another site's page does not act with our cookie; a websocket must say that it is our own (BR-04)."""
+    """Another site's page does not act with our cookie; a websocket must say that it is our own."""
     for name in NAMES:
         peer = await peer_of(central)
         assert (await peer.ask(name, "/a", headers=headers)).status == 403

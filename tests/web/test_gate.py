@@ -32,6 +32,24 @@ def reached(stack: Stack, path: str) -> int:
     return sum(arrival.raw_target == path for arrival in stack.ui.arrivals)
 
 
+BESIDE = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+
+
+@pytest.mark.parametrize("path", ["/x", "/oauth2/logo", "/oauth2/userinfo", "/oauth2/nothing"])
+async def test_another_sites_page_keeps_no_session_alive(path: str) -> None:
+    """A sibling host's page makes the browser ask with our cookie: that is no use of the session."""
+    async with quick_stack() as stack:
+        browser = await stack.browser()
+        live = the_live(stack)
+        live.seen -= 100.0
+        look_again(stack)
+        before = live.seen
+        await browser.send("GET", stack.url + path, BESIDE)
+        assert live.seen == before
+        await browser.send("GET", stack.url + path, SCRIPT)
+        assert live.seen > before
+
+
 # Without a session: 302 or 401 (design: Contract 3)
 
 WAYS = [
@@ -86,7 +104,7 @@ async def test_the_target_is_kept_as_it_was_sent(stack: Stack) -> None:
     assert page.location == f"{stack.url}/oauth2/start?rd=%2Fa%252Fb%2Fc%2520d%3Fx%3D%2526%26y%3D%2B%26z"
 
 
-# With a session: where it comes from (BR-02, BR-03)
+# With a session: where it comes from
 
 CROSSINGS: list[tuple[str, str, dict[str, str], bool]] = [
     ("GET", "/api/v1/me", {"Sec-Fetch-Site": "same-origin"}, True),
@@ -181,7 +199,7 @@ SOCKET = {
     ],
 )
 async def test_a_websocket_needs_our_origin(stack: Stack, headers: dict[str, str], status: int) -> None:
-    """Origin is mandatory and equal, and the UI is not asked otherwise (BR-04)."""
+    """Origin is mandatory and equal, and the UI is not asked otherwise."""
     browser = await stack.browser()
     wire = await connect(stack.port)
     lines = {

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from oidcgate.errors import ConfigError
+from oidcgate.web.listeners import ADMIN_CONNECTIONS
 from oidcgate.web.server import GateServer
 from tests.support.browser import NAVIGATION
-from tests.support.raw import request
+from tests.support.raw import fetch, request
 from tests.web.test_server import settings
 
 
@@ -73,5 +74,40 @@ async def test_an_admin_socket_that_was_left_behind(tmp_path: Path) -> None:
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
         writer.close()
         await writer.wait_closed()
+    finally:
+        await gate.stop()
+
+
+async def test_connections_to_the_admin_listener_are_few(tmp_path: Path) -> None:
+    """One too many takes the place of the oldest, so that whoever hoards them keeps no probe out."""
+    gate = GateServer(settings(tmp_path, admin={"listen": "127.0.0.1:0"}), access_descriptor=None)
+    await gate.start()
+    assert gate.admin_address is not None
+    hoarded = []
+    try:
+        for _ in range(ADMIN_CONNECTIONS + 5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", gate.admin_address.port)
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nX: ")
+            hoarded.append((reader, writer))
+        assert (await fetch(gate.admin_address.port, request("/livez", host="x"))).status == 200
+        oldest = [await asyncio.wait_for(reader.read(), 5) for reader, _ in hoarded[:6]]
+        assert oldest == [b""] * 6
+        assert not hoarded[6][0].at_eof()
+    finally:
+        for _, writer in hoarded:
+            writer.close()
+        await gate.stop()
+
+
+async def test_a_head_without_an_end_at_the_admin_listener(tmp_path: Path) -> None:
+    """It is refused before it takes much memory."""
+    gate = GateServer(settings(tmp_path, admin={"listen": "127.0.0.1:0"}), access_descriptor=None)
+    await gate.start()
+    assert gate.admin_address is not None
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gate.admin_address.port)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 100)
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.0 400 ")
+        writer.close()
     finally:
         await gate.stop()

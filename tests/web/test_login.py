@@ -190,7 +190,7 @@ async def test_somebody_signed_in_is_taken_on_at_once(stack: Stack) -> None:
 
 @pytest.mark.parametrize("name", ["X-Forwarded-Host", "Forwarded", "X-Forwarded-Proto", "X-Original-Host"])
 async def test_the_redirect_uri_comes_from_the_configuration(stack: Stack, name: str) -> None:
-    """No header moves the callback's address (RP-06)."""
+    """No header moves the callback's address."""
     page = await Browser().send("GET", start_url(stack), {**NAVIGATION, name: "host=evil.example;proto=https"})
     assert query(page.location)["redirect_uri"] == f"{stack.url}/oauth2/callback"
 
@@ -228,7 +228,7 @@ async def test_starts_are_counted_by_the_persons_own_address(monkeypatch: pytest
             assert page.status == status
 
 
-# /callback: the order of its checks (RP-03)
+# /callback: the order of its checks
 
 
 async def refused_without_a_call(browser: Browser, stack: Stack, url: str) -> None:
@@ -375,7 +375,7 @@ async def test_a_late_callback_restarts_kindly(stack: Stack) -> None:
 
 
 async def test_somebody_signed_in_goes_on_without_a_second_redemption(stack: Stack) -> None:
-    """A callback in a browser that has a session by then leads to the target and redeems nothing (RP-09)."""
+    """A callback in a browser that has a session by then leads to the target and redeems nothing."""
     browser = Browser()
     slow = await to_callback(browser, stack, "/slow")
     await browser.sign_in(stack.url + "/")
@@ -517,7 +517,7 @@ async def test_the_issuer_is_down_at_the_start() -> None:
 
 
 async def test_a_document_that_breaks_the_rules_is_the_providers_fault() -> None:
-    """Metadata of another issuer stop every login, and are not passed over (RP-27)."""
+    """Metadata of another issuer stop every login, and are not passed over."""
     async with quick_stack() as stack:
         await stack.stop_gate()
         stack.issuer.quirks.discovery = lambda document: {**document, "issuer": "https://evil.example"}
@@ -723,7 +723,7 @@ WITHOUT_SESSION = [
 
 @pytest.mark.parametrize("cookie", [None, "A" * 43, "short", '"quoted"'])
 async def test_nothing_without_a_session_sets_a_cookie(stack: Stack, cookie: str | None) -> None:
-    """Only the second step of /start does (BR-06)."""
+    """Only the second step of /start does."""
     browser = Browser() if cookie is None else Browser({("localhost", "oidcgate"): cookie})
     for method, path, headers in WITHOUT_SESSION:
         page = await browser.send(method, stack.url + path, headers)

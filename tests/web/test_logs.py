@@ -156,7 +156,7 @@ async def test_hostile_target(log: tuple[AccessLog, Path], target: str) -> None:
 
 @pytest.mark.parametrize("target", HOSTILE)
 async def test_hostile_target_on_a_console(console: tuple[AccessLog, Path], target: str) -> None:
-    """Whatever a target or a name holds, the line is one, and steers no terminal (SE-07)."""
+    """Whatever a target or a name holds, the line is one, and steers no terminal."""
     (line,) = await lines(console, row(target, user=target))
     assert line.isprintable()
     assert len(line) < 70_000
@@ -175,7 +175,7 @@ async def test_hostile_user(log: tuple[AccessLog, Path], user: str) -> None:
     ["/?code=geheim&state=geheim", "/oauth2/callback?code=geheim", "/a?", "/a?b?geheim", "/" + "a" * 3000 + "?geheim"],
 )
 async def test_no_query(log: tuple[AccessLog, Path], site: Site | None, target: str) -> None:
-    """A query is never shown: it holds codes and tokens (SE-07)."""
+    """A query is never shown: it holds codes and tokens."""
     (line,) = await lines(log, row(target, site=site))
     assert "geheim" not in line
     assert "?" not in line
@@ -183,7 +183,7 @@ async def test_no_query(log: tuple[AccessLog, Path], site: Site | None, target: 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
 async def test_no_secret_path(log: tuple[AccessLog, Path], preset: Preset) -> None:
-    """What follows a UI's secret prefix is never shown: a terminal's id is its bearer (KU-04)."""
+    """What follows a UI's secret prefix is never shown: a terminal's id is its bearer."""
     site = Site(preset=preset)
     targets = [prefix + "123/geheim/xhr?geheim" for prefix in preset.secret_paths]
     found = await lines(log, *(row(target, site=site) for target in targets))
@@ -357,7 +357,7 @@ def test_json_message(text: str) -> None:
 
 
 def test_json_error() -> None:
-    """An exception is told with its origin, not with its variables (SE-07)."""
+    """An exception is told with its origin, not with its variables."""
     line = JsonFormatter().format(record("oh", error=True))
     error = json.loads(line)["error"]
     assert error.startswith("Traceback")

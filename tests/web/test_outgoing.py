@@ -1,4 +1,4 @@
-"""What a UI is sent about a person: their token or the gate's credential, and what is told besides (KU-01, KU-03)."""
+"""What a UI is sent about a person: their token or the gate's credential, and what is told besides."""
 
 import os
 from collections.abc import Callable
@@ -207,7 +207,7 @@ def test_claims_are_no_templates() -> None:
 
 
 def test_headlamp() -> None:
-    """Its --proxy-auth names; the token's wins over a cookie of its own (facts B4)."""
+    """Its --proxy-auth names; the token's wins over a cookie of its own."""
     assert lines(outgoing(ui="headlamp")) == [
         "X-Forwarded-Id-Token: abc.def.ghi",
         "X-Forwarded-User: s-1",

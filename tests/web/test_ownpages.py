@@ -114,7 +114,7 @@ async def test_another_persons_token_does_not_do(stack: Stack) -> None:
     ],
 )
 async def test_sign_out_from_elsewhere_is_refused(stack: Stack, headers: dict[str, str]) -> None:
-    """Even with a genuine token: another site's page, `null`, or no trace of an origin at all (BR-03)."""
+    """Even with a genuine token: another site's page, `null`, or no trace of an origin at all."""
     browser = await stack.browser()
     sent = {**FORM, **{name: value.format(stack.url) for name, value in headers.items()}}
     page = await send_form(browser, stack, sent, csrf=token(stack))
@@ -218,7 +218,7 @@ async def test_sign_out_without_a_session(stack: Stack) -> None:
 
 
 async def test_the_providers_own_sign_out() -> None:
-    """An issuer with sessions is asked to end its own: hint, client, state, and the way back (LO-02)."""
+    """An issuer with sessions is asked to end its own: hint, client, state, and the way back."""
     async with quick_stack(issuer={"sessions": True}) as stack:
         browser = await stack.browser()
         page = await browser.open(f"{stack.url}/oauth2/sign_out")
@@ -424,7 +424,7 @@ PAGES = [
 @pytest.mark.parametrize("signed_in", [False, True])
 @pytest.mark.parametrize("name", PAGES)
 async def test_headers_of_our_own_answers(stack: Stack, name: str, signed_in: bool) -> None:
-    """Not stored, not framed, not sniffed, not shared; a fresh nonce; scripts on the start page only (BR-01)."""
+    """Not stored, not framed, not sniffed, not shared; a fresh nonce; scripts on the start page only."""
     browser = await stack.browser() if signed_in else Browser()
     nonces = set()
     for headers in (NAVIGATION, NAVIGATION, SCRIPT):

@@ -58,11 +58,10 @@ def test_everything_is_escaped() -> None:
             Action(HOSTILE, f"/{HOSTILE}", fields=((HOSTILE, HOSTILE),)),
         ],
         facts=[(HOSTILE, HOSTILE)],
-        note=HOSTILE,
         refresh=5,
         refresh_url=f"/{HOSTILE}",
     )
-    text = text_of(page.response(), Frame(look_of(LookConfig(name=HOSTILE[:40]))))
+    text = text_of(page.response(), Frame(look_of(LookConfig(name=HOSTILE[:40])), note=HOSTILE))
     assert text.count("<script") == 1  # our own
     assert "alert(1)" in text
     assert text.count(HOSTILE) == text.count(HOSTILE[:40]) == 0
@@ -111,11 +110,6 @@ def test_whose_page_it_is() -> None:
     assert "--accent:#0b6e4f" in text
     assert "<footer><p>Request 1</p></footer>" in text
     assert MARK in text_of(Page("A", "B").response())
-
-
-def test_a_note_of_its_own() -> None:
-    """Goes before the frame's."""
-    assert "<footer><p>Request 2</p></footer>" in text_of(Page("A", "B", note="Request 2").response(), OURS)
 
 
 def test_pictures_come_from_here_and_only_where_there_is_one() -> None:

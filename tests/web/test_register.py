@@ -62,6 +62,20 @@ async def test_terminals_and_streams_are_told_without_their_secrets() -> None:
         await socket.close()
 
 
+async def test_an_endless_path_is_not_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients choose paths, and administrators read a list of all of them."""
+    monkeypatch.setattr(register_module, "LONGEST_PATH", 8)
+    async with clocked(issuer=LONG_TOKENS) as (stack, clock):
+        register_of(stack, clock)
+        browser = await stack.browser()
+        stream, socket = await open_stream(browser, stack), await open_websocket(browser, stack)
+        clock.ahead += STREAM_AFTER + 1
+        await publish(stack)
+        assert opened(await listed(stack)) == [("stream", "/api/v1/"), ("terminal", "/api/soc")]
+        await stream.close()
+        await socket.close()
+
+
 async def test_short_replies_are_no_streams() -> None:
     """What is just being answered is not worth a line."""
     async with clocked(issuer=LONG_TOKENS) as (stack, clock):

@@ -302,7 +302,7 @@ async def test_each_site_by_its_host(three: Stack) -> None:
 
 
 async def test_each_provider_has_a_callback_of_its_own(three: Stack) -> None:
-    """All on the login host; one answer can never be taken for another issuer's or client's (mix-up, RP-05)."""
+    """All on the login host; one answer can never be taken for another issuer's or client's (mix-up)."""
     second = f"http://127.0.0.1:{three.port}"
     provider_id = gate_of(three).sites[1].provider_id
     browser = Browser()

@@ -235,7 +235,7 @@ async def test_the_forms_work_in_a_browser(stack: Stack) -> None:
 
 @pytest.mark.parametrize("csrf", ["", "x", "00" * 32, "zz" * 32, "00" * 33])
 async def test_without_the_forms_token(stack: Stack, csrf: str) -> None:
-    """A form that is not from the page ends nothing (LO-01)."""
+    """A form that is not from the page ends nothing."""
     mine, other = await stack.browser(), await stack.browser()
     page = await end(mine, stack, name_of(stack, other), csrf=csrf)
     assert page.status == 403
@@ -261,7 +261,7 @@ async def test_another_sessions_token(stack: Stack) -> None:
     ],
 )
 async def test_from_another_site(stack: Stack, headers: dict[str, str]) -> None:
-    """Even with the right token (BR-03)."""
+    """Even with the right token."""
     mine, other = await stack.browser(), await stack.browser()
     page = await end(mine, stack, name_of(stack, other), **headers)
     assert page.status == 403

@@ -111,7 +111,7 @@ async def test_the_hot_path_never_outlives_the_absolute_limit() -> None:
 
 @pytest.mark.parametrize("is_used", [False, True], ids=["idle", "absolute"])
 async def test_limits_end_open_streams_and_websockets(is_used: bool) -> None:
-    """The per-second work ends a session that is over, and with it what is open (SE-06)."""
+    """The per-second work ends a session that is over, and with it what is open."""
     limits = {"idle": "1h", "lifetime": "1h" if is_used else "12h"}
     async with clocked(issuer=LONG_TOKENS, config={"session": limits}) as (stack, clock):
         browser = await stack.browser()
@@ -330,7 +330,7 @@ async def test_a_session_belongs_to_its_site() -> None:
     ],
 )
 async def test_a_cookie_that_could_be_read_in_two_ways_is_none(stack: Stack, shape: str) -> None:
-    """Twice, shadowed, quoted or malformed: no session (SE-03)."""
+    """Twice, shadowed, quoted or malformed: no session."""
     browser = await stack.browser()
     cookie = shape.format(browser.cookie("oidcgate"))
     assert (await Browser().fetch(f"{stack.url}/api/v1/me", Cookie=cookie)).status == 401

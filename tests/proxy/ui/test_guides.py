@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from oidcgate import __version__
 from oidcgate.config.load import parse_config
 from oidcgate.proxy.ui import PRESETS
 from tests.lab.kube.control_plane import Trust, authentication
@@ -67,7 +68,7 @@ def test_one_sentence_a_line(guide: str) -> None:
 
 
 def test_kong_s_table() -> None:
-    """The routes without Kong are Kong's: auth before api, web for the rest (facts B1)."""
+    """The routes without Kong are Kong's: auth before api, web for the rest."""
     (routed,) = [c for c in configurations("ui-dashboard-7.md") if "routes" in c["sites"][0]["upstream"]]
     routes = routed["sites"][0]["upstream"]["routes"]
     parts = [re.findall(r"kubernetes-dashboard-([a-z]+)\.", route["url"])[0] for route in routes]
@@ -117,4 +118,5 @@ def test_credential_in_the_cluster() -> None:
     (config,) = configurations("managed-clusters.md")
     assert config["sites"][0]["kubernetes"]["credential_file"] == f"{mount}/{source['path']}"
     assert volume["projected"]["defaultMode"] == 0o440
-    assert pod["securityContext"]["fsGroup"]
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"] == 65532  # as the image has it
+    assert pod["containers"][0]["image"] == f"ghcr.io/oidcgate/oidcgate:{__version__}"

@@ -1,4 +1,4 @@
-"""What the gate knows of each UI (facts of Dashboard 2.7, Dashboard 7 and Headlamp; BR-02, KU-04)."""
+"""What the gate knows of each UI (facts of Dashboard 2.7, Dashboard 7 and Headlamp)."""
 
 import json
 
@@ -204,7 +204,7 @@ def test_who_is_told_more(ui: str) -> None:
 
 @pytest.mark.parametrize("ui", EVERY)
 def test_who_may_ignore_the_bearer(ui: str) -> None:
-    """2.7 alone: 7.x and Headlamp have no account that acts for everybody (facts A1, B2)."""
+    """2.7 alone: 7.x and Headlamp have no account that acts for everybody."""
     assert PRESETS[ui].may_ignore_bearer is (ui == "dashboard-2")
 
 
@@ -226,6 +226,6 @@ def test_closed_in_every_spelling(ui: str, path: str) -> None:
 
 @pytest.mark.parametrize("ui", ["dashboard-2", "dashboard-7"])
 def test_the_401_is_one_of_the_texts_that_are_known(ui: str) -> None:
-    """Exactly, without a line's end: the clients compare it whole (facts A7, B2)."""
+    """Exactly, without a line's end: the clients compare it whole."""
     known = {"dashboard-2": ("MSG_TOKEN_EXPIRED_ERROR", "MSG_ENCRYPTION_KEY_CHANGED")}
     assert PRESETS[ui].unauthorized.decode() in known.get(ui, ("MSG_LOGIN_UNAUTHORIZED_ERROR",))

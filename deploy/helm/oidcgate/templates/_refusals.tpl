@@ -5,6 +5,7 @@
 {{- include "oidcgate.refuseReplicas" . }}
 {{- include "oidcgate.refuseHosts" (list . "ingress.hosts" (ternary .Values.ingress.hosts list .Values.ingress.enabled)) }}
 {{- include "oidcgate.refuseHosts" (list . "httpRoute.hostnames" (ternary .Values.httpRoute.hostnames list .Values.httpRoute.enabled)) }}
+{{- include "oidcgate.refuseCertificates" . }}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
 {{- fail "httpRoute.parentRefs is empty: name the gateway that carries the sites, such as [{name: public, namespace: gateways}]" }}
 {{- end }}
@@ -27,6 +28,9 @@
 {{- if or (not $listen) (regexMatch "^(127\\.|localhost|\\[::1\\])" $listen) }}
 {{- fail "config.listen must be on the pod's address, or no Service reaches the gate: leave it out, or write [\":8080\"]" }}
 {{- end }}
+{{- if eq (include "oidcgate.port" .) (include "oidcgate.adminPort" .) }}
+{{- fail (printf "config.listen and config.admin.listen are both on port %s: give one of them another" (include "oidcgate.port" .)) }}
+{{- end }}
 {{- if not (regexMatch "^(0\\.0\\.0\\.0|\\[::\\])?:[0-9]+$" (include "oidcgate.adminListen" .)) }}
 {{- fail "config.admin.listen must be on every address of the pod, or the kubelet's probes do not reach it: leave it out, or write \":8081\"" }}
 {{- end }}
@@ -41,6 +45,9 @@
 {{- if and (dig "session" "store" "" .Values.config) (or .Values.redis.deploy .Values.redis.url) }}
 {{- fail "config.session.store and redis.url or redis.deploy are both set: keep the one that you mean" }}
 {{- end }}
+{{- if regexMatch "^[a-z+]+://[^/@]*:[^/@]*@" (include "oidcgate.store" .) }}
+{{- fail "the URL of Redis holds a password, and would be in a ConfigMap with it: put the password into a Secret, and name that in redis.password.existingSecret" }}
+{{- end }}
 {{- if and $several (not (include "oidcgate.hasRedis" .)) }}
 {{- fail (printf "%s needs sessions that the replicas share: set redis.url to a Redis of yours (or redis.deploy: true to try), or keep one replica" $what) }}
 {{- end }}
@@ -53,6 +60,24 @@
 {{- $least := add (int .Values.preStopSeconds) 36 }}
 {{- if lt (int .Values.terminationGracePeriodSeconds) (int $least) }}
 {{- fail (printf "terminationGracePeriodSeconds is too short for the gate's drain: write %d or more, or lower preStopSeconds" $least) }}
+{{- end }}
+{{- end }}
+
+{{/* A certificate for a host that is no site: the controller would show browsers its own in place of it. */}}
+{{- define "oidcgate.refuseCertificates" -}}
+{{- $sites := splitList "\n" (include "oidcgate.hosts" .) }}
+{{- range ternary .Values.ingress.tls list .Values.ingress.enabled }}
+{{- range $host := .hosts }}
+{{- $found := false }}
+{{- range $sites }}
+{{- if or (eq . $host) (and (hasPrefix "*." .) (hasSuffix (trimPrefix "*" .) $host)) (and (hasPrefix "*." $host) (hasSuffix (trimPrefix "*" $host) .)) }}
+{{- $found = true }}
+{{- end }}
+{{- end }}
+{{- if not $found }}
+{{- fail (printf "ingress.tls: %s is no site of the gate (%s): correct it, or take it out" $host (join ", " $sites)) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 
