@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 .PHONY: help demo test check lint types style bench soak docs image-lock release-check clean system init
 
 help:
-	@echo "make demo    the whole story on this machine; open the address it prints"
+	@echo "make demo    the whole story on this machine; open the address it prints (PORT=9000 for other ports)"
 	@echo "make test    install what the tests need, and run them all"
 	@echo "make check   lint, types, tests and coverage: what has to be green"
 	@echo "make bench   nginx, the gate and oauth2-proxy side by side"
@@ -30,10 +30,12 @@ $(BIN)/python:
 	@tools/make-venv "$(VENV)" $(PYTHON)
 
 $(VENV)/.runtime: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV), once; some ten seconds"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.everything: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing what tests and pages need into $(VENV), once; about half a minute"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs]'
 	@touch $@ $(VENV)/.runtime
 

@@ -7,9 +7,12 @@ What people install: one wheel is built from the tree, looked into, and used fro
 import os
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from oidcgate import __version__
 from tests.test_mirror import ROOT
@@ -90,6 +93,17 @@ def test_versions(tree: Path) -> None:
     assert package_version(tree) == __version__
     check_changelog(tree, __version__, final=False)
     check_deployments(tree, __version__)
+
+
+def test_oldest_python() -> None:
+    """Every tested version installs on the oldest Python promised, to its first release: `make test` needs them all."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    tested = {canonicalize_name(line.split("==")[0]) for line in lines if "==" in line}
+    needs = {
+        canonicalize_name(each.metadata["Name"]): each.metadata.get("Requires-Python", "") for each in distributions()
+    }
+    assert len(tested & needs.keys()) > 50
+    assert [name for name in sorted(tested & needs.keys()) if "3.11.0" not in SpecifierSet(needs[name])] == []
 
 
 def test_make_release_check() -> None:

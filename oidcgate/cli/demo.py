@@ -63,7 +63,11 @@ class Demo:
         self.ui = DemoUI(issuer_url, self._client_id)
         await at_port(self.ui, self.port + 2)
         self.gate = GateServer(self._config(issuer_url, self.ui.url), access_descriptor=1)
-        await self.gate.start()
+        try:
+            await self.gate.start()
+        except ConfigError as error:  # the demo has no file that could say `listen`
+            problems = [taken(each.message) if each.path == "listen" else each for each in error.problems]
+            raise ConfigError(problems) from None
 
     def _config(self, issuer_url: str, ui_url: str) -> Config:
         secret_file = self._secret_file
@@ -104,7 +108,12 @@ async def at_port(program: DemoIssuer | DemoUI, port: int) -> None:
     try:
         await program.start(port=port)
     except OSError as error:
-        raise ConfigError([Problem("--port", f"port {port} cannot be used: {error.strerror or error}")]) from None
+        raise ConfigError([taken(f"port {port} cannot be used: {error.strerror or error}")]) from None
+
+
+def taken(what: str) -> Problem:
+    """A port that somebody else has, with the way out."""
+    return Problem("--port", f"{what}; choose another by --port 9000, or make demo PORT=9000")
 
 
 def has_ipv6() -> bool:

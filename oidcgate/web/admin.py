@@ -5,6 +5,7 @@ Edge: an aiohttp application of its own.
 """
 
 import hmac
+import ipaddress
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 
+from oidcgate.config.addresses import is_loopback
 from oidcgate.config.secret import SecretFile, UnusableSecret
 from oidcgate.errors import StoreUnavailable
 
@@ -20,6 +22,7 @@ Checks = Callable[[], Awaitable[dict[str, str | None]]]  # what is wrong, by nam
 Token = Callable[[], str]
 ListOrEnd = Callable[[str | None], Awaitable[list[dict[str, Any]] | bool]]
 Metrics = Callable[[], Awaitable[list[Metric]]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Read:
@@ -76,6 +79,28 @@ def findings(checks: Checks) -> Callable[[web.Request], Awaitable[web.Response]]
     return answer
 
 
+@web.middleware
+async def not_by_another_name(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """
+    421 on loopback for a host name that is not this machine's: a page in a browser here may have let its own name lead
+    to loopback (DNS rebinding), and would be told what only this machine may know.
+    """
+    own = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    if isinstance(own, tuple) and is_loopback(own[0]) and not is_plain(request.host):
+        return web.Response(status=421, text="Ask by address, or as localhost.\n")
+    return await handler(request)
+
+
+def is_plain(authority: str) -> bool:
+    """Whether a Host header holds an address, or means this machine; no page comes from there by a name of its own."""
+    host = authority.rpartition("]")[0].strip("[") or authority.partition(":")[0]
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return is_loopback(host)
+    return True
+
+
 def admin_app(
     *,
     liveness: Checks,
@@ -99,7 +124,7 @@ def admin_app(
         body = generate_latest(Read(await metrics()))
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
-    app = web.Application()
+    app = web.Application(middlewares=[not_by_another_name])
     app.add_routes(
         [web.get("/livez", findings(liveness)), web.get("/readyz", findings(readiness)), web.get("/metrics", tell)]
     )

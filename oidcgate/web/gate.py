@@ -101,6 +101,7 @@ class Gate:
         self.clusters: Clusters | None = None  # where a site names its API server
         self._question = f"{prefix}/auth"
         self._badge = f"{prefix}/badge"
+        self._logo = f"{prefix}/logo"
         self.guards: dict[str, Guard] = {}  # by the site's authority; of UIs that may ignore the bearer
         self.draining = False
 
@@ -236,7 +237,7 @@ class Gate:
             live = await self.programs.admit(facts)
             if live is not None:
                 return live
-        if facts.handle is None:
+        if facts.handle is None or inbound.path == self._logo:  # a picture for everybody, also while the store is away
             return None
         # An idle tab's questions are no use of its session, nor is what another site's page does, which is refused.
         if inbound.path.startswith(self._badge) or facts.how is Crossing.FOREIGN:

@@ -33,13 +33,15 @@ async def test_demo() -> None:
 
 @pytest.mark.parametrize("offset", [0, 1, 2], ids=["gate", "issuer", "ui"])
 async def test_port_taken(offset: int) -> None:
-    """Whichever of its ports somebody else has is named; exit code 2, no traceback, nothing left."""
+    """Whichever of its ports somebody else has is named, and the way out; exit code 2, no traceback, nothing left."""
     port = free_ports(3)
     with socket.create_server(("127.0.0.1", port + offset)):
         code, _, errors = await ran("demo", "--port", str(port))
     assert code == 2
     assert errors.splitlines()[0] == "1 problem in the configuration:"
+    assert errors.splitlines()[1].startswith("  --port: ")
     assert str(port + offset) in errors.splitlines()[1]
+    assert "make demo PORT=" in errors
     assert "address already in use" in errors.lower()
     assert "Traceback" not in errors
 

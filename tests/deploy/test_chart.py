@@ -18,7 +18,7 @@ import yaml
 
 from oidcgate import __version__
 from oidcgate.session.seal import decode_key
-from oidcgate.web import master
+from oidcgate.web import crew, master
 from oidcgate.web.sessions import OUTAGE_WINDOW
 from tests.deploy import chart_schema, manifests
 from tests.deploy.cluster import dry_run
@@ -248,6 +248,13 @@ def test_an_outage_of_the_store_takes_no_pod_away_too_early() -> None:
     """All pods lose Redis at once: they stay in service for as long as they serve people who are signed in."""
     probe = pod_of(template(PRODUCTION))["containers"][0]["readinessProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] >= OUTAGE_WINDOW
+
+
+def test_the_master_replaces_a_stuck_worker_before_the_kubelet_ends_all() -> None:
+    """/livez tells of it some time before the master acts; the kubelet waits longer than that."""
+    probe = pod_of(template(MINIMAL))["containers"][0]["livenessProbe"]
+    told = master.STUCK + 2 * master.PING - crew.SILENT  # seconds at most, for which /livez says so
+    assert probe["periodSeconds"] * (probe["failureThreshold"] - 1) > told
 
 
 def test_ports_follow_the_configuration() -> None:

@@ -30,6 +30,7 @@ import oidcgate
 from oidcgate.config.load import load_config
 from oidcgate.snippets.ingress_nginx import render
 from oidcgate.snippets.plan import make_plan
+from oidcgate.web import crew, master
 from oidcgate.web.sessions import OUTAGE_WINDOW
 from tests.deploy import crds
 from tests.deploy.kubernetes_folders import (
@@ -339,6 +340,8 @@ def test_the_gate_is_probed_on_its_admin_port(gate: Container) -> None:
     paths = {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
     for probe, path in paths.items():
         assert gate.spec[probe]["httpGet"] == {"path": path, "port": "admin"}
+    told = master.STUCK + 2 * master.PING - crew.SILENT  # seconds for which /livez tells of a stuck worker
+    assert 10 * (gate.spec["livenessProbe"]["failureThreshold"] - 1) > told, "the master replaces that one worker"
     ready = gate.spec["readinessProbe"]
     assert ready["periodSeconds"] * ready["failureThreshold"] >= OUTAGE_WINDOW, "who is signed in goes on so long"
     quiet = gate.spec["lifecycle"]["preStop"]["sleep"]["seconds"]

@@ -1,5 +1,6 @@
 """What the tests of manifests rest on finds what is wrong: else they would be green for anything."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from tests.deploy.manifests import Document, check, documents, gate_configs, nam
 
 pytestmark = pytest.mark.real
 
+ROOT = Path(__file__).resolve().parents[2]
+PATCHED = (7, 2, 11)  # before it, whoever has the password can run code (CVE-2025-49844), and strangers exhaust memory
 CONFIG = """
 provider: {issuer: https://dex.example.com, client_id: gate, client_secret_file: /run/secrets/oidcgate/client-secret}
 session:
@@ -104,3 +107,10 @@ def test_what_is_not_mounted() -> None:
     mounts.pop()
     assert "/var/lib/oidcgate" in unmounted(CONFIG, pod, [config])
     assert len(named_files(CONFIG)) == 8
+
+
+@pytest.mark.parametrize("file", ["helm/oidcgate/values.yaml", "kubernetes/central/redis.yaml"])
+def test_redis_is_no_old_one(file: str) -> None:
+    """What keeps everybody's sessions has the fixes that there are."""
+    (found,) = re.findall(r"library/redis:(\d+)\.(\d+)\.(\d+)-", (ROOT / "deploy" / file).read_text())
+    assert tuple(map(int, found)) >= PATCHED

@@ -25,6 +25,31 @@ async def probe(stack: Stack, path: str, method: str = "GET") -> Reply:
     return await fetch(listen.port, request(path, method=method, host="127.0.0.1"))
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8081", 200),
+        ("[::1]:8081", 200),
+        ("10.0.0.7:8081", 200),
+        ("localhost:8081", 200),
+        ("localhost", 200),
+        ("evil.example:8081", 421),
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+    ],
+)
+async def test_a_name_that_was_led_to_loopback(host: str, status: int) -> None:
+    """A page in a browser on this machine cannot read metrics by letting its own name lead here."""
+    async with quick_stack(config=ADMIN) as stack:
+        listen = gate_of(stack).admin_address
+        assert listen is not None
+        for path in ("/metrics", "/livez"):
+            reply = await fetch(listen.port, request(path, host=host))
+            assert reply.status == status
+            assert ("oidcgate_" in reply.text) is (status == 200 and path == "/metrics")
+
+
 async def test_livez_is_well_as_long_as_it_answers() -> None:
     """Whatever else is wrong."""
     async with quick_stack(config=ADMIN) as stack:

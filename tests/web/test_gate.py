@@ -35,7 +35,7 @@ def reached(stack: Stack, path: str) -> int:
 BESIDE = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
 
 
-@pytest.mark.parametrize("path", ["/x", "/oauth2/logo", "/oauth2/userinfo", "/oauth2/nothing"])
+@pytest.mark.parametrize("path", ["/x", "/oauth2/session", "/oauth2/userinfo", "/oauth2/nothing"])
 async def test_another_sites_page_keeps_no_session_alive(path: str) -> None:
     """A sibling host's page makes the browser ask with our cookie: that is no use of the session."""
     async with quick_stack() as stack:

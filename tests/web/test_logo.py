@@ -9,7 +9,7 @@ from tests.config.support import PNG, SVG
 from tests.support.browser import NAVIGATION, Browser, Page
 from tests.support.central import question
 from tests.support.raw import fetch
-from tests.web.steps import quick_stack
+from tests.web.steps import intercept_store, lives, look_again, quick_stack
 
 SCRIPTED = SVG.replace(b"/>", b'><script>document.title = "it ran"</script></svg>')
 
@@ -47,6 +47,20 @@ async def test_it_is_kept_for_ever(tmp_path: Path) -> None:
     page = await asked(tmp_path, SVG, tag, query=f"?v={tag.strip(chr(34))}")
     assert page.status == 200
     assert page.reply.value("Cache-Control") == MEANWHILE
+
+
+async def test_nobody_is_asked_whose_session_it_is(tmp_path: Path) -> None:
+    """The page of an outage has its logo, too."""
+    (tmp_path / "logo").write_bytes(PNG)
+    async with quick_stack(config={"look": {"logo_file": str(tmp_path / "logo")}}) as stack:
+        browser = await stack.browser()
+        store = intercept_store(stack)
+        store.is_down = True
+        look_again(stack, at_the_store=True)
+        lives(stack)[0].seen = 0.0
+        assert (await browser.open(f"{stack.url}/oauth2/session")).status == 503
+        assert (await browser.fetch(f"{stack.url}/oauth2/logo")).status == 200
+        assert store.gets == 0
 
 
 async def test_without_a_logo(tmp_path: Path) -> None:
