@@ -18,6 +18,7 @@ from typing import Any, Final
 from oidcgate.errors import ConfigError, OidcgateError, Problem
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+MOST_ANSWER = 32 << 20  # bytes; a list of a gate ends earlier
 HEADINGS: Final = ("SESSION", "WHO", "SITE", "ADDRESS", "SIGNED IN", "LAST SEEN", "OPEN")
 LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where one reaches what listens on every address
 WAIT: Final = 15.0  # seconds for the whole answer
@@ -54,8 +55,7 @@ def sessions(options: argparse.Namespace) -> int:
     gate = AdminListener(options.config)
     answer = asyncio.run(gate.ask(name))
     if name is None:
-        rows = answer["sessions"]
-        print(json.dumps(rows, indent=2) if options.json else table(rows, now=time.time()))
+        print(gate.shown(answer["sessions"], as_json=options.json))
         return 0
     ended = answer["ended"] is True
     if options.json:
@@ -118,12 +118,25 @@ class AdminListener:
         status, text = await self._fetch("GET" if name is None else "DELETE", name)
         try:
             answer = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         wanted = "sessions" if name is None else "ended"
         if status in (200, 404) and isinstance(answer, dict) and wanted in answer:
             return answer
         raise SessionsError(self._refusal(status, answer))
+
+    def shown(self, rows: Any, *, as_json: bool) -> str:
+        """
+        The list, for people or for programs.
+
+        Raises:
+            SessionsError: it is none.
+        """
+        try:
+            for_people = table(rows, now=time.time())
+        except (AttributeError, KeyError, TypeError):
+            raise SessionsError(self._refusal(200, rows)) from None
+        return json.dumps(rows, indent=2) if as_json else for_people
 
     async def _fetch(self, method: str, name: str | None) -> tuple[int, str]:
         import aiohttp
@@ -140,7 +153,12 @@ class AdminListener:
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
                 session.request(method, url, headers=headers, allow_redirects=False) as reply,
             ):
-                return reply.status, await reply.text(errors="replace")
+                body = bytearray()
+                async for piece in reply.content.iter_any():
+                    body += piece
+                    if len(body) > MOST_ANSWER:
+                        raise SessionsError(self._refusal(reply.status, None))
+                return reply.status, body.decode(errors="replace")
         except aiohttp.ClientConnectorError as error:
             number = error.os_error.errno or 0  # a name that is not found has a negative one and says so itself
             why = (os.strerror(number) if number > 0 else str(error.os_error.strerror)).lower()

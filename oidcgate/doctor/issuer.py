@@ -163,7 +163,8 @@ def judge_keys(keys: KeySet, issuer: Issuer) -> Said:
     usable = [alg for alg in usable if not said or alg in said] or usable
     common = [alg for alg in issuer.section.algorithms if alg in usable]
     if common:
-        return ok(f"{len(keys.keys)} keys, for {', '.join(common)}")
+        count = "1 key" if len(keys.keys) == 1 else f"{len(keys.keys)} keys"
+        return ok(f"{count}, for {', '.join(common)}")
     if not usable:
         return fail("there is no key of a kind that the gate knows", "Dex: its keys", "let it sign with RS256 or ES256")
     return fail(

@@ -71,7 +71,7 @@ def test_no_document(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("listed", "accepted", "status", "words"),
     [
-        pytest.param((), ["RS256", "ES256"], "ok", "for RS256", id="good"),
+        pytest.param((), ["RS256", "ES256"], "ok", "1 key, for RS256", id="good"),
         pytest.param(("RS512",), ["RS256"], "fail", "add RS512", id="another"),
         pytest.param(("ES256",), ["RS256"], "ok", "for RS256", id="says-what-it-has-no-key-for"),
         pytest.param((), ["ES256"], "fail", "add RS256", id="none-accepted"),
