@@ -259,11 +259,11 @@ async def test_a_browser_that_reads_nothing_for_too_long_is_cut_off(gated: Gated
 
 async def test_the_gate_listens_on_a_unix_socket(tmp_path: Path) -> None:
     """A reverse proxy on the same machine is a client like any other, and one that is trusted."""
-    from oidcgate.config.addresses import Listen
-
     path = tmp_path / "gate.sock"
     async with Gated() as gated:
-        await gated.running._listeners._open_path(Listen(path=str(path)))
+        listeners = gated.running._listeners
+        listeners._config = listeners._config.model_copy(update={"listen": (f"unix:{path}",)})
+        await listeners.open([])
         for _ in range(2):
             reader, writer = await asyncio.open_unix_connection(path)
             writer.write(gated.request())
