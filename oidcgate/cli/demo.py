@@ -19,13 +19,14 @@ from oidcgate.config import Config
 from oidcgate.config.load import parse_config
 from oidcgate.demo.issuer import DEMO_PEOPLE, Client, DemoIssuer
 from oidcgate.demo.ui.server import DemoUI
-from oidcgate.errors import ConfigError, Problem
+from oidcgate.errors import ConfigError, Problem, ProviderError
 from oidcgate.web.logs import set_up_logging
 from oidcgate.web.machine import check_runtime
 from oidcgate.web.server import GateServer
 
 SECRET = "demo-only"  # noqa: S105 - the demo issuer accepts it on this machine only
 TOKEN_LIFE = 300  # seconds: short, so that one can watch renewals go unnoticed
+PATIENCE = 5.0  # seconds for somebody's own issuer to answer before the story is told
 
 
 class Demo:
@@ -88,6 +89,18 @@ class Demo:
         }
         return parse_config(document, folder=self._folder)
 
+    async def issuer_trouble(self) -> str | None:
+        """What is in the way of somebody's own issuer, which need not be there at the start."""
+        if self.issuer is not None or self.gate is None:
+            return None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                for provider in self.gate.providers:
+                    await provider.warm_up()
+        except (ProviderError, TimeoutError) as error:
+            return str(error) or f"no answer within {PATIENCE:g} s"
+        return None
+
     async def stop(self) -> None:
         """Stop all three."""
         if self.gate is not None:
@@ -121,9 +134,11 @@ def has_ipv6() -> bool:
     return Path("/proc/net/if_inet6").exists() and Path("/proc/net/if_inet6").read_text().strip() != ""
 
 
-def story(demo: Demo) -> str:
-    """What to open, as whom, and what to try."""
+def story(demo: Demo, trouble: str | None = None) -> str:
+    """What to open, as whom, and what to try; first of all, what is in the way."""
     lines = ["", f"  Open  {demo.url}", ""]
+    if trouble is not None:
+        lines[1:1] = [f"  Nobody can sign in yet: {trouble}", "  Is --issuer right? The gate tries on.", ""]
     if demo.issuer is not None:
         lines.append("  Sign in as")
         for person in DEMO_PEOPLE:
@@ -175,7 +190,7 @@ async def _until_signal(program: Demo) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     try:
         await program.start()
-        print(story(program), flush=True)
+        print(story(program, await program.issuer_trouble()), flush=True)
         await stopping.wait()
     finally:
         await program.stop()

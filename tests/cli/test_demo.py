@@ -72,6 +72,14 @@ async def real(tmp_path: Path) -> AsyncIterator[Demo]:
     await demo.stop()
 
 
+async def test_own_issuer_that_does_not_answer(real: Demo) -> None:
+    """The story begins with it, and goes on: the gate tries again."""
+    trouble = await real.issuer_trouble()
+    assert trouble is not None
+    assert "http://localhost:9" in trouble or "discovery" in trouble
+    assert story(real, trouble).index(trouble) < story(real, trouble).index(real.url)
+
+
 async def test_own_issuer(real: Demo) -> None:
     """With a real issuer there is no demo issuer, and the story names no logins of it."""
     assert real.issuer is None
