@@ -212,9 +212,10 @@ def test_every_page_is_in_the_document() -> None:
     """docs/pages.md has a section for each page, with its picture, which is a small one; and no other."""
     document = DOCUMENT.read_text(encoding="utf-8")
     shown = re.findall(r"^### (.+)\n\n!\[(.+)\]\(images/pages/([a-z-]+)\.png\)\n\n\S", document, re.MULTILINE)
-    assert [(heading, name) for heading, _, name in shown] == [
+    assert [(heading.partition(": ")[0], name) for heading, _, name in shown] == [
         (heading, name) for name, (_, _, heading) in PAGES.items()
     ]
+    assert len({heading for heading, _, _ in shown}) == len(PAGES)  # alike ones say of which page they are
     assert f"](images/pages/{WITH_LOOK}.png)" in document
     sizes = {file.stem: file.stat().st_size for file in PICTURES.iterdir()}
     assert set(sizes) == {*PAGES, WITH_LOOK}, "run this file with OIDCGATE_WRITE_DOCS=1"
