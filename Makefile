@@ -80,7 +80,7 @@ docs: $(VENV)/.everything
 	@echo "build/site/index.html"
 
 # What the image installs: constraints.txt's versions, with the hashes of every file there is of each.
-UV_LOCK = $(BIN)/uv --no-config --quiet pip compile --generate-hashes --no-emit-index-url --python-version 3.13 \
+UV_LOCK = $(BIN)/uv --no-config --quiet pip compile --generate-hashes --python-version 3.13 \
 	--python-platform x86_64-unknown-linux-gnu --custom-compile-command "make image-lock"
 image-lock: $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lock]'

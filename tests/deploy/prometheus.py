@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import subprocess
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ from urllib.parse import quote
 import psutil
 import yaml
 
+from tests.support.processes import executable
 from tests.support.raw import fetch, request
 
 LIMIT = 30.0  # seconds after which a test is stuck
@@ -21,22 +21,9 @@ SCRAPE = "200ms"
 Sample = dict[str, Any]
 
 
-def executable(name: str) -> str:
-    """
-    Where a program of Prometheus is.
-
-    Raises:
-        RuntimeError: it is not there; says what to do.
-    """
-    found = shutil.which(name)
-    if found is None:
-        raise RuntimeError(f"{name} is not installed (Debian: tools/system-packages prometheus)")
-    return found
-
-
 def promtool(*args: str | Path, stdin: str = "") -> tuple[int, str]:
     """How promtool ends, and all that it says."""
-    command = [executable("promtool"), *map(str, args)]
+    command = [executable("promtool", "prometheus"), *map(str, args)]
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=LIMIT, check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -81,7 +68,7 @@ async def prometheus(folder: Path, *, target: int, rules: Path) -> AsyncIterator
         )
     )
     process = await asyncio.create_subprocess_exec(
-        executable("prometheus"),
+        executable("prometheus", "prometheus"),
         f"--config.file={folder}/prometheus.yml",
         f"--storage.tsdb.path={folder}/data",
         "--web.listen-address=127.0.0.1:0",

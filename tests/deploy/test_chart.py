@@ -29,8 +29,7 @@ from tests.lab.helm.program import built
 from tests.lab.kube.control_plane import ADMIN
 from tests.lab.kube.lab import Lab
 from tests.lab.kube.programs import BUILD_LIMIT
-from tests.support.processes import program
-from tests.support.redis import executable
+from tests.support.processes import executable, program
 
 pytestmark = [
     pytest.mark.real,
@@ -189,8 +188,11 @@ async def test_gate_starts_with_its_configuration(tmp_path: Path) -> None:
 
 
 EXPECTED = {
-    "minimal": {"ServiceAccount", "ConfigMap", "Service", "Deployment", "PersistentVolumeClaim"},
-    "ingress": {"ServiceAccount", "ConfigMap", "Service", "Deployment", "PersistentVolumeClaim", "Secret", "Ingress"},
+    "minimal": {"ServiceAccount", "ConfigMap", "Service", "Deployment", "NetworkPolicy", "PersistentVolumeClaim"},
+    "ingress": {
+        *("ServiceAccount", "ConfigMap", "Service", "Deployment", "NetworkPolicy", "PersistentVolumeClaim"),
+        *("Secret", "Ingress"),
+    },
     "production": {
         *("ServiceAccount", "ConfigMap", "Service", "Service-admin", "Deployment", "HTTPRoute", "NetworkPolicy"),
         *("HorizontalPodAutoscaler", "PodDisruptionBudget", "ServiceMonitor", "PrometheusRule"),
@@ -406,7 +408,7 @@ def test_network_policy() -> None:
     given = yaml.safe_load(PRODUCTION.read_text())["networkPolicy"]
     assert peers == {"http": given["from"], "admin": given["adminFrom"]}
     assert spec["egress"][1:] == given["egress"]["to"]
-    closed = named(template(MINIMAL, networkPolicy={"enabled": True}), "NetworkPolicy")["spec"]
+    closed = named(template(MINIMAL), "NetworkPolicy")["spec"]  # also where nothing is said of it
     assert [rule["ports"][0]["port"] for rule in closed["ingress"]] == ["http"]
 
 
@@ -463,6 +465,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"config": {"provider": {"issuer": "https://dex"}}}, "config.provider.client_id is missing: write the id of"),
     ({"config": minimal_config(sites=[])}, "config.sites is empty: write what browsers open and the UI behind it"),
     ({"config": minimal_config(sites=[{"badge": True}])}, "config.sites[0].url is missing: write the address that"),
+    ({"serviceMonitor": {"enabled": True}}, "name it in networkPolicy.adminFrom"),
     ({"replicas": 2}, "replicas above 1 needs sessions that the replicas share: set redis.url to a Redis of yours"),
     ({"autoscaling": {"enabled": True}}, "autoscaling.enabled needs sessions that the replicas share: set redis.url"),
     ({"replicas": 2, "sessionKeys": KEYS}, "replicas above 1 needs sessions that the replicas share"),
@@ -633,7 +636,7 @@ def test_redis_starts_with_its_password(tmp_path: Path) -> None:
     (folder / "start.sh").write_text(moved(data["start.sh"]))
     Path(root["/run/secrets/redis"], "redis-password").write_text('a "quoted" \\ $(word) #1')
     probe = moved(container["readinessProbe"]["exec"]["command"][2])
-    client = executable("redis-cli")
+    client = executable("redis-cli", "redis-server")
     probe = probe.replace("redis-cli", f"{client} -s {socket}")
     server = subprocess.Popen([container["command"][0], folder / "start.sh"], stdout=subprocess.DEVNULL)
     try:

@@ -1,6 +1,7 @@
 """Programs that are not ours, run beside a test and ended with it."""
 
 import asyncio
+import shutil
 import socket
 import tempfile
 from asyncio.subprocess import PIPE, STDOUT, Process
@@ -27,6 +28,19 @@ def free_ports(count: int = 1) -> int:
         except (OSError, OverflowError):
             continue
         return port
+
+
+def executable(name: str, package: str) -> str:
+    """
+    Where a program is.
+
+    Raises:
+        RuntimeError: it is not there; says which of Debian's packages brings it.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise RuntimeError(f"{name} is not installed (Debian: tools/system-packages {package})")
+    return found
 
 
 @asynccontextmanager

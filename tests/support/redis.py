@@ -5,7 +5,6 @@ Each has a folder of its own for its files and its log. Nothing here belongs to 
 outlive the loop of one test; starting one takes some hundredths of a second.
 """
 
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,21 +18,10 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests.support.processes import executable
+
 PATIENCE = 30.0  # seconds until something that should have happened has not
 SERVICE = "gate"  # the sentinels' name for the master
-
-
-def executable(name: str) -> str:
-    """
-    Where a program of Redis is.
-
-    Raises:
-        RuntimeError: it is not there; says what to do.
-    """
-    found = shutil.which(name)
-    if found is None:
-        raise RuntimeError(f"{name} is not installed (Debian: apt-get install redis-server redis-tools)")
-    return found
 
 
 def free_port() -> int:
@@ -80,7 +68,7 @@ class RedisServer:
     def start(self) -> None:
         """Until it accepts connections."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [executable("redis-server")]
+        command = [executable("redis-server", "redis-server")]
         if self.configuration is not None:
             file = self.folder / "sentinel.conf"
             file.write_text(self.configuration)
@@ -202,7 +190,12 @@ def clustered(folder: Path, *, replicas: int = 0) -> Iterator[Cluster]:
     with ExitStack() as stack:
         count = 3 * (1 + replicas)
         nodes = [stack.enter_context(server(folder / f"node{number}", *options)) for number in range(count)]
-        command = [executable("redis-cli"), "--cluster", "create", *(f"127.0.0.1:{node.port}" for node in nodes)]
+        command = [
+            executable("redis-cli", "redis-server"),
+            "--cluster",
+            "create",
+            *(f"127.0.0.1:{node.port}" for node in nodes),
+        ]
         command += ["--cluster-replicas", str(replicas), "--cluster-yes"]
         creation = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if creation.returncode:

@@ -9,6 +9,9 @@
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
 {{- fail "httpRoute.parentRefs is empty: name the gateway that carries the sites, such as [{name: public, namespace: gateways}]" }}
 {{- end }}
+{{- if and .Values.serviceMonitor.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.adminFrom) }}
+{{- fail "serviceMonitor.enabled needs to know where Prometheus is: name it in networkPolicy.adminFrom, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]" }}
+{{- end }}
 {{- end }}
 
 {{- define "oidcgate.refuseUnfinished" -}}
